@@ -11,6 +11,7 @@ configfile: f"{workflow.basedir}/config/config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/tokenize.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/select.smk"
@@ -24,6 +25,7 @@ localrules:
     all_tables,
     headline_figures,
     all_figures,
+    audit,
 
 
 rule all_tables:
@@ -42,6 +44,11 @@ rule all_figures:
     input:
         rules.headline_figures.input,
         language_figures(),
+
+
+rule audit:
+    input:
+        grid_tokens(),
 
 
 rule all:

@@ -1,5 +1,8 @@
 """Tiny random models of the three architectures, and a byte-level tokenizer for them, made in a second."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -68,3 +71,13 @@ def save_tiny(folder: Path, architecture: str) -> Path:
     tiny_model(architecture, vocab_size=len(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def attention(model: PreTrainedModel, path: str) -> Iterator[PreTrainedModel]:
+    """A copy of the model with another way to compute attention; flex attention without the compiler, on CPUs."""
+    copy = deepcopy(model)
+    copy.set_attn_implementation(path)
+    torch.compiler.set_stance("force_eager")
+    yield copy
+    torch.compiler.set_stance("default")

@@ -102,6 +102,13 @@ MISTAKES = [
         "scoring: candidate: ' {': Single '{' encountered in format string; write {{ or }}",
     ),
     ("scoring/option", "{letter}.", "scoring: option: '{letter}.' must hold {text}"),
+    ("scoring/language", "yo", "scoring.language: 'yo': input should be 'english' or 'native'"),
+    ("scoring/shots", -1, "scoring.shots: -1: input should be greater than or equal to 0"),
+    ("benchmarks/global_mmlu/example_split", "test", "example_split: 'test' is the split that is scored; name another"),
+    ("audit/bos", 1, "audit.bos: 1: input should be less than 1"),
+    ("audit/same", 0.1, "audit.same: unknown key; did you mean 'same_text'?"),
+    ("answer_words/yo", "", "answer_words.yo: '': string should have at least 1 character"),
+    ("device/score_attention", "flash", "device.score_attention: 'flash': input should be 'auto', 'eager', 'sdpa' or"),
     ("data/max_rejected_share", 1, "data.max_rejected_share: 1: input should be less than 1"),
     ("grid/smoothing", 0.1, "grid.smoothing: 0.1: write a list, such as [0.1]"),
     ("grid/languages", ["en", False], "grid.languages.1: False: YAML reads yes, no, on and off as true and false"),
@@ -152,6 +159,19 @@ def test_an_unusable_item_does_not_make_its_list_empty():
     with pytest.raises(UserError) as error:
         settings.load(changed("grid/lr", [0]))
     assert "empty" not in str(error.value)
+
+
+def test_few_shot_and_native_prompts_need_examples_and_words():
+    raw = paper()
+    raw["scoring"] |= {"shots": 5, "language": "native"}
+    settings.load(raw)
+    del raw["benchmarks"]["mmlu_prox"]["example_split"], raw["answer_words"]["wo"]
+    with pytest.raises(UserError) as raised:
+        settings.load(raw)
+    assert str(raised.value).split("\n  ")[1:] == [
+        "answer_words: none for wo, which scoring.language native needs; add them",
+        "benchmarks.mmlu_prox: has no example_split, which scoring.shots 5 takes; add it",
+    ]
 
 
 def test_a_smaller_selection_needs_nothing_else():

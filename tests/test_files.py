@@ -13,7 +13,7 @@ from workflow import ROOT
 
 from calgrid import cli, files
 from calgrid.errors import UserError
-from calgrid.sections import Scoring, Training
+from calgrid.sections import Prompting, Training
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -84,7 +84,7 @@ def test_content_hash_tells_parts_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [Training(epochs=3, max_grad_norm=float("inf")), Scoring(prompt="{question}\n'x' ")]
+    "settings", [Training(epochs=3, max_grad_norm=float("inf")), Prompting(prompt="{question}\n'x' ")]
 )
 def test_settings_survive_their_flags(settings):
     parser = cli.parser("")
@@ -97,9 +97,9 @@ def test_a_bad_flag_is_named():
     cli.add_settings(parser, Training)
     with pytest.raises(UserError, match="--batch-size 'x': "):
         cli.read_settings(parser.parse_args(["--batch-size", "x"]), Training)
-    cli.add_settings(parser := cli.parser(""), Scoring)
+    cli.add_settings(parser := cli.parser(""), Prompting)
     with pytest.raises(UserError, match=r"prompt: 'no' must hold \{question\}"):
-        cli.read_settings(parser.parse_args(["--prompt", "no"]), Scoring)
+        cli.read_settings(parser.parse_args(["--prompt", "no"]), Prompting)
 
 
 def test_program_hash_is_the_same_in_every_process_and_follows_imports(tmp_path):

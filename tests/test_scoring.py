@@ -1,86 +1,161 @@
-"""The tree of a question's candidates against its plain definition: one forward pass a candidate."""
+"""The trie of the candidates against its plain definition: one forward pass of transformers' own model a candidate."""
 
 import itertools
+import math
 
 import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import ARCHITECTURES, WINDOW, tiny_model, tiny_tokenizer
+from models import ARCHITECTURES, WINDOW, attention, tiny_model, tiny_tokenizer
 
+from calgrid import files, scoring
 from calgrid.errors import UserError
-from calgrid.modeling import attention_masks, encode, hidden_states, logits
-from calgrid.prompts import Question, prompt_text, tokenize
-from calgrid.scoring import SCHEMA, batches, lay_out, score_batch, score_language
-from calgrid.sections import Scoring
+from calgrid.modeling import attention_masks, hidden_states, load_model, logits
+from calgrid.prompts import Question, tokenize_language
+from calgrid.scoring import SCHEMA, Header, batches, lay_out, score_language, score_questions, share_rows
+from calgrid.sections import Prompting
 
-MODELS = {name: tiny_model(name) for name in ARCHITECTURES}
+MODELS = {name: tiny_model(name) for name in ARCHITECTURES}  # transformers' default attention: the plain definition
+# Gemma2 caps its attention scores, which sdpa can't.
+PATHS = [(name, path) for name in ARCHITECTURES for path in ("eager", "sdpa", "flex_attention")]
+PATHS.remove(("gemma2", "sdpa"))
 
 
 @torch.inference_mode()
 def plain(model, question: Question) -> list[list[float]]:
-    """One forward pass of transformers' own model for each candidate: nothing shared, nothing packed."""
+    """One forward pass for each candidate: nothing shared, nothing packed."""
+    before = [*question.header, *question.prompt]
     found = []
     for candidate in question.candidates:
-        logprobs = model(torch.tensor([question.prompt + candidate])).logits[0].float().log_softmax(-1)
-        start = len(question.prompt) - 1
+        logprobs = model(torch.tensor([before + candidate])).logits[0].float().log_softmax(-1)
+        start = len(before) - 1
         found.append([logprobs[start + i, token].item() for i, token in enumerate(candidate)])
     return found
 
 
-def greatest_difference(model, questions: list[Question]) -> float:
-    scored = score_batch(model, [lay_out(question) for question in questions])
-    expected = [plain(model, question) for question in questions]
-    flat = [
-        abs(a - b)
-        for ours, theirs in zip(scored, expected, strict=True)
-        for xs, ys in zip(ours, theirs, strict=True)
-        for a, b in zip(xs, ys, strict=True)
-    ]
-    return max(flat)
+def greatest_difference(model, expected_by, questions: list[Question], batch_tokens: int = 400) -> float:
+    scored = list(score_questions(model, questions, batch_tokens))
+    assert sorted(question.id for question, _ in scored) == sorted(question.id for question in questions)
+    return max(
+        abs(ours - theirs)
+        for question, candidates in scored
+        for candidate, values in zip(candidates, plain(expected_by, question), strict=True)
+        for ours, theirs in zip(candidate.logprobs, values, strict=True)
+    )
 
 
-ids = st.integers(3, 299)
-candidate_lists = st.lists(st.lists(ids | st.just(7), min_size=1, max_size=5), min_size=1, max_size=12)
-questions = st.builds(
-    Question,
-    id=st.just("q"),
-    prompt=st.lists(ids, min_size=1, max_size=3 * WINDOW).map(lambda tokens: [1, *tokens]),
-    texts=candidate_lists,
-    letters=st.lists(st.lists(ids, min_size=1, max_size=1), min_size=1, max_size=3),
-    boundary_merges=st.just(0),
-)
+# Few different tokens, so that candidates and prompts share beginnings; lengths on both sides of the window.
+some = st.integers(3, 8)
+prompts = st.lists(some, min_size=1, max_size=3 * WINDOW)
+candidates = st.lists(st.lists(some, min_size=1, max_size=5), min_size=1, max_size=12)
+header_tokens = st.sampled_from([(), (1, *range(3, 10)), (1, *range(3, 3 + 2 * WINDOW))])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@st.composite
+def question_lists(draw):
+    stem = draw(st.lists(some, max_size=2 * WINDOW))
+    found = []
+    for number in range(draw(st.integers(1, 6))):
+        header = draw(header_tokens)
+        prompt = [*([] if header else [1]), *(stem if draw(st.booleans()) else []), *draw(prompts)]
+        letters = draw(st.lists(st.lists(some, min_size=1, max_size=1), min_size=1, max_size=3))
+        found.append(Question(str(number), prompt, draw(candidates), letters, header))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize(("architecture", "path"), PATHS)
 @settings(max_examples=25, deadline=None)
-@given(batch=st.lists(questions, min_size=1, max_size=3))
-def test_tree_equals_one_forward_pass_a_candidate(architecture, batch):
-    assert greatest_difference(MODELS[architecture], batch) < 1e-5
+@given(questions=question_lists(), batch_tokens=st.integers(1, 500))
+def test_trie_equals_one_forward_pass_a_candidate(architecture, path, questions, batch_tokens):
+    with attention(MODELS[architecture], path) as model:
+        assert greatest_difference(model, MODELS[architecture], questions, batch_tokens) < 1e-5
+
+
+# What fails without an error, one test each.
+
+
+def question(n_prompt: int, header: tuple[int, ...] = ()) -> Question:
+    prompt = [3 + 7 * i % 100 for i in range(n_prompt)]
+    return Question("q", prompt, [[5, 6, 7], [5, 6, 8], [9]], [[10], [11]], header)
+
+
+def differs(monkeypatch, architecture: str, broken, of: Question) -> bool:
+    """Whether the scores are wrong when `attention_masks` is replaced."""
+    monkeypatch.setattr(scoring, "attention_masks", broken)
+    return greatest_difference(MODELS[architecture], tiny_model(architecture), [of]) > 1e-3
 
 
 @pytest.mark.parametrize("architecture", ["gemma2", "mistral"])
-def test_the_sliding_window_matters_in_this_test(architecture):
-    """If the window were not crossed, a mask without it would pass the test above."""
-    model = MODELS[architecture]
-    tokens = torch.arange(3, 3 + 3 * WINDOW).unsqueeze(0)
-    n = tokens.shape[1]
-    positions = torch.arange(n).unsqueeze(0)
-    causal = torch.ones(1, n, n, dtype=torch.bool).tril()
-    with torch.inference_mode():
-        windowed = hidden_states(
-            model, input_ids=tokens, position_ids=positions, attention_mask=attention_masks(model, causal, positions)
-        )
-        every_layer_full = attention_masks(model, causal, torch.zeros_like(positions))
-        unwindowed = hidden_states(model, input_ids=tokens, position_ids=positions, attention_mask=every_layer_full)
-        expected = hidden_states(model, input_ids=tokens)
-    assert torch.allclose(windowed, expected, atol=1e-5)
-    assert (unwindowed - expected).abs().max() > 1e-2
+def test_the_window_has_to_be_in_the_mask(monkeypatch, architecture):
+    def without(model, allowed, positions, key_positions):
+        return attention_masks(model, allowed, positions * 0, key_positions * 0)
+
+    assert differs(monkeypatch, architecture, without, question(3 * WINDOW))
+    assert not differs(monkeypatch, architecture, attention_masks, question(3 * WINDOW))
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "mistral"])
+def test_the_window_goes_by_position_and_not_by_place(monkeypatch, architecture):
+    def by_place(model, allowed, positions, key_positions):
+        place = torch.arange(positions.shape[1]).unsqueeze(0)
+        return attention_masks(model, allowed, place, place)
+
+    branches = [[3 + i, *range(20, 26)] for i in range(6)]  # places go far beyond positions
+    of = Question("q", [3 + 7 * i % 100 for i in range(2 * WINDOW)], branches, [[10]])
+    assert differs(monkeypatch, architecture, by_place, of)
+    assert not differs(monkeypatch, architecture, attention_masks, of)
+
+
+def test_gemma2_has_a_mask_for_each_type_of_layer(monkeypatch):
+    def one_mask(name):
+        def masks(*arguments):
+            return dict.fromkeys(("full_attention", "sliding_attention"), attention_masks(*arguments)[name])
+
+        return masks
+
+    for name in ("full_attention", "sliding_attention"):
+        assert differs(monkeypatch, "gemma2", one_mask(name), question(3 * WINDOW))
+
+
+def test_masks_are_additive_since_eager_attention_misreads_boolean_ones(monkeypatch):
+    def boolean(model, allowed, positions, key_positions):
+        return attention_masks(model, allowed, positions, key_positions) == 0
+
+    with attention(MODELS["llama"], "eager") as model:
+        monkeypatch.setattr(scoring, "attention_masks", boolean)
+        assert greatest_difference(model, tiny_model("llama"), [question(20)]) > 1e-3
+
+
+def test_candidates_need_the_mask_to_be_kept_apart(monkeypatch):
+    def causal_only(model, allowed, positions, key_positions):
+        return attention_masks(model, torch.ones_like(allowed).tril(), positions, key_positions)
+
+    of = Question("q", [1, 5, 6], [[7, 8, 9], [10, 11, 12]], [[4]])
+    assert differs(monkeypatch, "llama", causal_only, of)
+    assert not differs(monkeypatch, "llama", attention_masks, of)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_header_longer_than_the_window_stays_exact(architecture):
+    """A cache that knows the model's configuration would forget what left the window of the header's last token."""
+    header = (1, *range(3, 3 + 3 * WINDOW))
+    of = [question(n, header) for n in (1, 5, 2 * WINDOW)]
+    numbered = [Question(str(i), q.prompt, q.texts, q.letters, q.header) for i, q in enumerate(of)]
+    assert greatest_difference(MODELS[architecture], MODELS[architecture], numbered) < 1e-5
+
+
+def test_gemma2_refuses_sdpa_which_would_drop_its_soft_cap(tmp_path):
+    MODELS["gemma2"].save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="Gemma2 caps its attention scores, which sdpa can't; use eager or flex"):
+        load_model({"pretrained_model_name_or_path": str(tmp_path)}, torch.float32, attention="sdpa")
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_lm_head_equals_the_models_own(architecture):
+    """The soft-cap on Gemma2's logits included."""
     model = MODELS[architecture]
     tokens = torch.arange(3, 40).unsqueeze(0)
     with torch.inference_mode():
@@ -89,12 +164,63 @@ def test_lm_head_equals_the_models_own(architecture):
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+def test_logits_of_a_bfloat16_model_do_not_tie():
+    model = tiny_model("llama").bfloat16()
+    hidden = torch.randn(64, 32).bfloat16() * 8
+    exact = logits(model, hidden)
+    assert exact.dtype == torch.float32
+    assert len(exact[0].unique()) == exact.shape[1]
+    assert len(exact[0].bfloat16().unique()) < exact.shape[1]
+
+
+# The layout.
+
+
 def test_shared_tokens_stand_once_in_a_row():
-    question = Question("q", [1, 5, 6], [[10, 11, 12], [10, 11, 13], [10, 20], [30]], [[40], [41]], 0)
-    row = lay_out(question)
+    row = lay_out([Question("q", [1, 5, 6], [[10, 11, 12], [10, 11, 13], [10, 20], [30]], [[40], [41]])])
     assert row.tokens == [1, 5, 6, 10, 11]  # last tokens are scored, not fed
-    assert row.parents == [-1, 0, 1, 2, 3]
-    assert row.paths == [[2, 3, 4], [2, 3, 4], [2, 3], [2], [2], [2]]
+    assert row.positions == [0, 1, 2, 3, 4]
+    assert row.paths == [[[2, 3, 4], [2, 3, 4], [2, 3], [2], [2], [2]]]
+
+
+def test_questions_on_one_passage_share_a_row():
+    passage = list(range(100, 150))
+    asked = [Question(str(i), [1, *passage, i], [[7, 8], [9]], [[4]]) for i in (60, 61)]
+    (row,) = (lay_out(members) for members in share_rows([*asked]))
+    assert row.tokens == [1, *passage, 60, 7, 61, 7]
+    assert row.positions == [*range(52), 52, 51, 52]
+    assert row.ends == [55] * 51 + [53, 53, 55, 55]
+    alone = Question("x", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [[7]], [[4]])
+    assert [[q.id for q in members] for members in share_rows([*asked, alone])] == [["x"], ["60", "61"]]
+
+
+def test_every_distinct_prefix_is_computed_once():
+    """Against a set of prefixes, on questions that all share a row."""
+    asked = [
+        Question(str(i), [1, *range(20, 20 + 3 * i)], [[5, 6, 7], [5, 6, 8], [20 + 3 * i, 4]], [[9]]) for i in range(5)
+    ]
+    fed = {tuple(q.prompt + c[:-1])[:n] for q in asked for c in q.candidates for n in range(1, 99)}
+    assert len(lay_out(sorted(asked, key=lambda q: q.prompt))) <= len(fed) + 1  # "20" closes one branch early
+
+
+def test_batches_keep_every_question_the_budget_and_one_header():
+    asked = [Question(str(i), [i + 3] * n, [[3]], [[4]], (1,) * (i % 2)) for i, n in enumerate([5, 90, 7, 30, 8, 2])]
+    found = list(batches(asked, 64))
+    assert sorted(q.id for batch in found for row in batch for q in row.questions) == list("012345")
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * max(map(len, batch)) <= 64
+        assert len({q.header for row in batch for q in row.questions}) == 1
+    assert list(batches(asked[::-1], 64)) == found
+
+
+def test_the_headers_keys_are_not_extended_by_rows():
+    header = Header(MODELS["llama"], (1, 5, 6))
+    before = header.layers[0].keys.clone()
+    scoring.score_batch(MODELS["llama"], header, [lay_out([question(4)])])
+    assert torch.equal(header.layers[0].keys, before)
+
+
+# One language.
 
 
 def frame(rows: list[tuple[str, str, list[str], int]]) -> pl.DataFrame:
@@ -121,67 +247,146 @@ QUESTIONS = frame(
 )
 
 
+def tokens_of(questions: pl.DataFrame) -> pl.DataFrame:
+    return tokenize_language(tiny_tokenizer(), questions, "en", Prompting(), context=512)[0]
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_score_language_gives_sum_least_count_and_letter(architecture):
-    model, tokenizer = MODELS[architecture], tiny_tokenizer()
-    found, merges = score_language(model, tokenizer, QUESTIONS, "en", Scoring(), batch_tokens=999)
+def test_score_language_gives_every_column(architecture):
+    model, tokens = MODELS[architecture], tokens_of(QUESTIONS)
+    done = []
+    found = score_language(model, tokens, 999, done.append)
     assert found.schema == SCHEMA
+    assert sum(done) == 3
     assert found["question_id"].to_list() == ["a", "b", "c"]
-    assert merges == 0
-    for record, source in zip(
-        found.iter_rows(named=True), QUESTIONS.sort("question_id").iter_rows(named=True), strict=True
+    for record, row, source in zip(
+        found.iter_rows(named=True),
+        tokens.iter_rows(named=True),
+        QUESTIONS.sort("question_id").iter_rows(named=True),
+        strict=True,
     ):
-        question = tokenize(tokenizer, record["question_id"], source["question"], source["options"], Scoring())
-        values = plain(model, question)
+        asked = Question("q", row["prompt"], row["texts"], row["letters"])
+        values = plain(model, asked)
         n = len(source["options"])
         assert record["n_options"] == n
         assert record["answer"] == source["answer"]
-        assert record["prompt_tokens"] == len(question.prompt)
+        assert record["category"] == "facts"
+        assert record["prompt_tokens"] == len(row["prompt"])
+        assert record["boundary_merges"] == 0
         assert record["logprob_sum"] == pytest.approx([sum(v) for v in values[:n]], abs=1e-4)
         assert record["logprob_min"] == pytest.approx([min(v) for v in values[:n]], abs=1e-4)
         assert record["n_tokens"] == [len(v) for v in values[:n]]
+        assert record["n_bytes"] == [len(option.encode()) for option in source["options"]]
         assert record["letter_logprob"] == pytest.approx([sum(v) for v in values[n:]], abs=1e-4)
+        assert record["letter_mass"] == pytest.approx(sum(math.exp(sum(v)) for v in values[n:]), rel=1e-3)
+        assert record["greedy"] + record["letter_greedy"] == [False] * (2 * n)  # a random model
 
 
-def test_results_do_not_depend_on_the_batch():
-    tokenizer = tiny_tokenizer()
-    alone, _ = score_language(MODELS["llama"], tokenizer, QUESTIONS, "en", Scoring(), batch_tokens=1)
-    together, _ = score_language(MODELS["llama"], tokenizer, QUESTIONS.reverse(), "en", Scoring(), batch_tokens=10**6)
-    for a, b in zip(alone["logprob_sum"].explode(), together["logprob_sum"].explode(), strict=True):
-        assert a == pytest.approx(b, abs=1e-5)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_greedy_says_whether_the_model_would_write_the_candidate(architecture):
+    model = MODELS[architecture]
+    prompt = [1, 5, 6, 7]
+    with torch.inference_mode():
+        written = model.generate(torch.tensor([prompt]), max_new_tokens=3, do_sample=False)[0, len(prompt) :].tolist()
+    assert len(written) == 3
+    other = [*written[:2], written[2] ^ 1]
+    ((_, scored),) = score_questions(model, [Question("q", prompt, [written, other], [written[:1], other[2:]])], 99)
+    assert [candidate.greedy for candidate in scored] == [True, False, True, other[2:] == written[:1]]
 
 
-def test_batches_keep_every_row_and_the_budget():
-    rows = [lay_out(Question(str(i), [1] * n, [[3]], [[4]], 0)) for i, n in enumerate([5, 90, 7, 30, 8, 2])]
-    found = list(batches(rows, 64))
-    assert sorted(row.question.id for row in itertools.chain(*found)) == list("012345")
-    for batch in found:
-        assert len(batch) == 1 or len(batch) * max(map(len, batch)) <= 64
+def test_results_do_not_depend_on_the_batch_or_the_order():
+    alone = score_language(MODELS["llama"], tokens_of(QUESTIONS), 1)
+    together = score_language(MODELS["llama"], tokens_of(QUESTIONS.reverse()), 10**6)
+    assert alone.drop("logprob_sum", "logprob_min", "letter_logprob", "letter_mass").equals(
+        together.drop("logprob_sum", "logprob_min", "letter_logprob", "letter_mass")
+    )
+    for column in ("logprob_sum", "logprob_min", "letter_logprob"):
+        for a, b in zip(alone[column].explode(), together[column].explode(), strict=True):
+            assert a == pytest.approx(b, abs=1e-5)
 
 
-def test_prompt_is_the_documented_one():
-    assert prompt_text("Why?", ["x", "y"], Scoring()) == "Why?\nA. x\nB. y\nAnswer:"
+def test_out_of_memory_halves_the_batch_and_goes_on(monkeypatch, caplog):
+    asked = [Question(str(i), [1, *[3 + i] * 9], [[5, 6], [7]], [[4]]) for i in range(16)]
+    expected = dict_of(score_questions(MODELS["llama"], asked, 10**6))
+    real, sizes = scoring.hidden_states, []
+
+    def small_device(model, **inputs):
+        sizes.append(inputs["input_ids"].numel())
+        if sizes[-1] > 50:
+            raise torch.OutOfMemoryError
+        return real(model, **inputs)
+
+    monkeypatch.setattr(scoring, "hidden_states", small_device)
+    found = dict_of(score_questions(MODELS["llama"], asked, 10**6))
+    assert found.keys() == expected.keys()
+    for key in found:
+        assert found[key] == pytest.approx(expected[key], abs=1e-5)
+    assert sizes == [176, 88, 44, 44, 44, 44]
+    assert [record.message for record in caplog.records] == [
+        "out of memory: going on with 88 tokens a forward pass",
+        "out of memory: going on with 44 tokens a forward pass",
+    ]
 
 
-def test_braces_in_a_question_are_text():
-    assert "{question}" in prompt_text("What is {question}?", ["{options}", "y"], Scoring())
+def dict_of(scored) -> dict[str, list[float]]:
+    return {q.id: [value for c in candidates for value in c.logprobs] for q, candidates in scored}
 
 
-def test_bos_stands_exactly_once():
-    tokenizer = tiny_tokenizer()
-    assert encode(tokenizer, "Why?").count(tokenizer.bos_token_id) == 1
-    with pytest.raises(UserError, match="holds the tokenizer's BOS token '<s>'"):
-        encode(tokenizer, "Why<s>?")
+def test_a_row_that_does_not_fit_memory_is_named(monkeypatch):
+    def no_memory(model, **inputs):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(scoring, "hidden_states", no_memory)
+    with pytest.raises(UserError, match="question 'q': a row of 22 tokens after a header of 0 does not fit the GPU's"):
+        list(score_questions(MODELS["llama"], [question(20)], 999))
 
 
-def test_a_question_longer_than_the_context_is_refused_by_name():
-    model = tiny_model("llama", context=32)
-    with pytest.raises(
-        UserError, match=r"language 'en', question 'a': \d+ tokens do not fit the model's context of 32"
-    ):
-        score_language(model, tiny_tokenizer(), QUESTIONS.filter(question_id="a"), "en", Scoring(), batch_tokens=999)
+def test_a_shard_of_global_mmlu_takes_less_than_25_mb(tmp_path):
+    """13 languages x 14,042 questions x 4 options, with values as random as they come."""
+    generator = torch.Generator().manual_seed(0)
+    n, n_languages = 14_042, 13
+
+    def lists(values: torch.Tensor, dtype) -> pl.Series:
+        return pl.Series(values.numpy()).cast(pl.Array(dtype, 4)).cast(pl.List(dtype))
+
+    frames = []
+    for language in range(n_languages):
+        counts = torch.randint(1, 40, (n, 4), generator=generator)
+        sums = -counts * torch.rand(n, 4, generator=generator) * 5
+        columns = {
+            "language": pl.repeat(f"l{language:02}", n, eager=True),
+            "question_id": pl.Series([f"subject_number_{i // 250}/test/{i % 250}" for i in range(n)]),
+            "subject": pl.Series([f"subject_number_{i // 250}" for i in range(n)]),
+            "category": pl.Series([f"category_{i // 3000}" for i in range(n)]),
+            "cultural_sensitivity": pl.Series([None, "CS", "CA", None] * (n // 4) + [None] * (n % 4)),
+            "answer": pl.Series(torch.randint(0, 4, (n,), generator=generator).numpy()),
+            "n_options": pl.repeat(4, n, eager=True),
+            "prompt_tokens": pl.Series(torch.randint(40, 600, (n,), generator=generator).numpy()),
+            "boundary_merges": pl.repeat(0, n, eager=True),
+            "logprob_sum": lists(sums, pl.Float32),
+            "logprob_min": lists(sums * torch.rand(n, 4, generator=generator), pl.Float32),
+            "n_tokens": lists(counts, pl.UInt16),
+            "n_bytes": lists(counts * 3 + torch.randint(0, 20, (n, 4), generator=generator), pl.UInt32),
+            "greedy": lists(torch.rand(n, 4, generator=generator) < 0.1, pl.Boolean),
+            "letter_logprob": lists(-torch.rand(n, 4, generator=generator) * 9, pl.Float32),
+            "letter_greedy": lists(torch.rand(n, 4, generator=generator) < 0.2, pl.Boolean),
+            "letter_mass": pl.Series(torch.rand(n, generator=generator).numpy()),
+        }
+        frames.append(pl.DataFrame(columns).cast(dict(SCHEMA)))
+    whole = pl.concat(frames)
+    assert whole.schema == SCHEMA
+    files.write_parquet(whole, tmp_path / "shard.parquet", {})
+    assert (tmp_path / "shard.parquet").stat().st_size < 25e6
 
 
-def test_an_option_without_a_token_is_refused():
-    with pytest.raises(UserError, match="question 'q': the option '' has no token of its own"):
-        tokenize(tiny_tokenizer(), "q", "Why?", ["", "y"], Scoring(candidate="{candidate}"))
+def test_every_column_is_documented():
+    from workflow import ROOT
+
+    described = {
+        name
+        for line in (ROOT / "docs/scores.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+        for name in line.split("|")[1].replace("`", "").replace(" ", "").split(",")
+    }
+    assert described >= set(SCHEMA)
+    assert list(itertools.chain(described - set(SCHEMA))) == []

@@ -15,7 +15,7 @@ from calgrid.cli import settings_flags
 from calgrid.errors import UserError
 from calgrid.files import sampled_hash
 from calgrid.grid import BASE_CELL, CELL, Cell
-from calgrid.sections import BASE, CLDR_CORPUS, VALIDATION_LOSS, Source, canonical_lr, canonical_smoothing
+from calgrid.sections import BASE, CLDR_CORPUS, VALIDATION_LOSS, Prompting, Source, canonical_lr, canonical_smoothing
 
 # For the shell commands: where the programs lie, and as `python` the interpreter that runs Snakemake, unless a conda
 # environment takes its place. A path in the commands themselves would change them with every move of the folder.
@@ -108,10 +108,22 @@ def sft_flags(dataset):
     return flags + (["--max-rows", str(dataset.max_rows)] if dataset.max_rows else [])
 
 
-def benchmark_flags(benchmark, language):
-    flags = [*benchmark.flags(), "--layout", benchmark.layout, "--split", benchmark.split, "--language", language]
-    flags += ["--config", benchmark.config.format(language=language)]
+def benchmark_flags(benchmark, language, split):
+    flags = [*benchmark.flags(), "--layout", benchmark.layout, "--split", split, "--language", language]
+    return [*flags, "--config", benchmark.config.format(language=language)]
+
+
+def question_flags(wildcards):
+    benchmark = entry("benchmarks", wildcards.benchmark)
+    flags = benchmark_flags(benchmark, wildcards.language, benchmark.split)
     return flags + (["--max-questions", str(benchmark.max_questions)] if benchmark.max_questions else [])
+
+
+def example_flags(wildcards):
+    benchmark = entry("benchmarks", wildcards.benchmark)
+    if benchmark.example_split is None:
+        raise WorkflowError(f"benchmarks.{wildcards.benchmark}: has no example_split; add it")
+    return benchmark_flags(benchmark, wildcards.language, benchmark.example_split)
 
 
 def base_source(model):
@@ -145,6 +157,41 @@ def shard_data(benchmark, shard):
     if shard not in shards:
         raise WorkflowError(f"benchmarks.{benchmark} has no shard {shard!r}; there are: {', '.join(shards)}")
     return {language: grid.benchmark_data(benchmark, language) for language in shards[shard]}
+
+
+def shard_examples(benchmark, shard):
+    """Prepared examples of each language of a shard, where the prompt has any."""
+    if not CONFIG.scoring.shots:
+        return {}
+    return {language: grid.examples(benchmark, language) for language in shard_data(benchmark, shard)}
+
+
+def shard_answer_words(benchmark, shard):
+    if CONFIG.scoring.language != "native":
+        return {}
+    return {language: CONFIG.answer_words[language] for language in shard_data(benchmark, shard)}
+
+
+def pairs(values):
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def prompting_flags():
+    return settings_flags(Prompting(**CONFIG.scoring.model_dump(include=set(Prompting.model_fields))))
+
+
+def shard_tokens(wildcards):
+    shard_data(wildcards.benchmark, wildcards.shard)  # which refuses an unknown benchmark or shard
+    return grid.tokens(wildcards.benchmark, wildcards.model, wildcards.shard)
+
+
+def grid_tokens():
+    return [
+        grid.tokens(benchmark, model, shard)
+        for benchmark in CONFIG.grid.benchmarks
+        for model in CONFIG.grid.models
+        for shard in grid.shards_in_grid(CONFIG, benchmark)
+    ]
 
 
 def cell_scores(benchmark, cell):

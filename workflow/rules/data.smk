@@ -3,6 +3,7 @@
 localrules:
     prepare_sft,
     prepare_benchmark,
+    prepare_examples,
 
 
 rule demo_data:
@@ -54,8 +55,21 @@ rule prepare_benchmark:
         max_rejected_share=str(CONFIG.data.max_rejected_share),
     params:
         files=lambda w: source_files(entry("benchmarks", w.benchmark)),
-        source=lambda w: benchmark_flags(entry("benchmarks", w.benchmark), w.language),
+        source=question_flags,
         version=versions.PREPARE_VERSION,
     shell:
         "python $SCRIPTS/prepare_benchmark.py {params.source:q} --max-rejected-share {resources.max_rejected_share}"
         " --output {output.data:q} --manifest {output.manifest:q} > {log:q} 2>&1"
+
+
+# The answered examples of a few-shot prompt, from another split of the same source.
+use rule prepare_benchmark as prepare_examples with:
+    output:
+        data="results/data/examples/{benchmark}/{language}.parquet",
+        manifest="results/data/examples/{benchmark}/{language}.json",
+    log:
+        "results/logs/prepare_examples/{benchmark}/{language}.log",
+    params:
+        files=lambda w: source_files(entry("benchmarks", w.benchmark)),
+        source=example_flags,
+        version=versions.PREPARE_VERSION,

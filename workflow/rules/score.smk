@@ -1,7 +1,7 @@
 # Scores: one job a cell, benchmark and shard of languages; the model is loaded once for them.
 rule score:
     input:
-        lambda w: prepared(shard_data(w.benchmark, w.shard).values()),
+        lambda w: prepared([shard_tokens(w)]),
         lambda w: tuned_weights(w),
         record=record,
     output:
@@ -12,10 +12,11 @@ rule score:
         "../../envs/calgrid.yaml"
     resources:
         batch_tokens=CONFIG.device.score_tokens,
+        attention=CONFIG.device.score_attention,
     params:
         version=versions.SCORE_VERSION,
-        languages=lambda w: [f"{code}={path}" for code, path in shard_data(w.benchmark, w.shard).items()],
-        settings=lambda w: settings_flags(CONFIG.scoring),
+        tokens=shard_tokens,
+        finished=f"results/checkpoints/scores/benchmark={{benchmark}}/{CELL}/{{shard}}",
     shell:
-        "python $SCRIPTS/score.py --model {input.record:q} --benchmark {wildcards.benchmark:q}"
-        " --language {params.languages:q} {params.settings:q} --batch-tokens {resources.batch_tokens} --output {output:q} > {log:q} 2>&1"
+        "python $SCRIPTS/score.py --model {input.record:q} --tokens {params.tokens:q} --finished {params.finished:q}"
+        " --batch-tokens {resources.batch_tokens} --attention {resources.attention} --output {output:q} > {log:q} 2>&1"

@@ -1,69 +1,123 @@
-"""Score every option of every question of some languages with one model.
+"""Score every candidate of every question of a shard with one model.
 
-    python workflow/scripts/score.py --model results/models/<cell>/train.json --benchmark cldr4 \
-        --language yo=results/data/benchmarks/cldr4/yo.parquet \
+    python workflow/scripts/score.py --model results/models/<cell>/train.json \\
+        --tokens results/tokens/benchmark=cldr4/model=.../low.parquet \\
+        --finished results/checkpoints/scores/benchmark=cldr4/<cell>/low \\
         --output results/scores/benchmark=cldr4/<cell>/low.parquet
 
-The output has one row a question, with lists over its options; see `calgrid.scoring.SCHEMA`.
+The output has one row a question, with lists over its options; docs/scores.md describes each column. Languages that
+an interrupted job has finished lie in --finished and are not scored again.
 """
 
-from collections.abc import Sequence
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
 
 import polars as pl
 import torch
 
 from calgrid import cli, files
-from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.modeling import device, load_model, load_tokenizer, weights_of
+from calgrid.modeling import device, load_model, weights_of
 from calgrid.scoring import score_language
-from calgrid.sections import Scoring
+from calgrid.sections import Attention
 from calgrid.versions import SCORE_VERSION
+
+log = logging.getLogger("score")
+
+LOG_SECONDS = 10
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--model", required=True, help="base.json or train.json of the cell")
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark, for the record")
+    parser.add_argument("--tokens", required=True, help="the tokenised shard of the model's base")
+    parser.add_argument("--output", required=True, type=Path, help="Parquet file to write; its path names the cell")
     parser.add_argument(
-        "--language", required=True, nargs="+", metavar="CODE=FILE", help="languages with their prepared questions"
+        "--finished", required=True, type=Path, help="folder to keep finished languages in until all are"
     )
-    parser.add_argument("--output", required=True, help="Parquet file to write; its path names the cell")
     parser.add_argument("--batch-tokens", type=int, default=8192, help="padded tokens of a forward pass")
-    cli.add_settings(parser, Scoring)
+    parser.add_argument("--attention", default="auto", choices=get_args(Attention), help="how attention is computed")
     arguments = parser.parse_args(argv)
-    settings = cli.read_settings(arguments, Scoring)
+    finished: Path = arguments.finished
 
-    where = weights_of(arguments.model)
+    tokens = files.read_provenance(arguments.tokens)
     dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
-    model, tokenizer = load_model(where, dtype), load_tokenizer(where)
-    frames, merges, data = [], {}, {}
-    for pair in arguments.language:
-        language, _, path = pair.partition("=")
-        if not path:
-            raise UserError(f"--language {pair!r}: write CODE=FILE")
-        frame, merges[language] = score_language(
-            model, tokenizer, pl.read_parquet(path), language, settings, arguments.batch_tokens
-        )
-        frames.append(frame)
-        data[language] = files.data_origin(path)
-    files.write_parquet(
-        pl.concat(frames).sort("language", "question_id"),
-        arguments.output,
-        files.provenance(
-            benchmark=arguments.benchmark,
-            cell=asdict(Cell.parse(arguments.output)),
-            model={name: value for name, value in files.read_json(arguments.model).items() if name != "curve"},
-            data=data,
-            scoring=settings.model_dump(),
-            score_version=SCORE_VERSION,
-            device=str(device()),
-            dtype=str(dtype),
-            attention=model.config._attn_implementation,
-            boundary_merges=merges,
-        ),
+    model = load_model(weights_of(arguments.model), dtype, attention=arguments.attention)
+    made_by = files.provenance(
+        benchmark=tokens["benchmark"],
+        cell=asdict(Cell.parse(arguments.output)),
+        model={name: value for name, value in files.read_json(arguments.model).items() if name != "curve"},
+        **{name: tokens[name] for name in ("prompting", "answer_words", "data", "examples", "audit")},
+        tokens_sha256=tokens["sha256"],
+        score_version=SCORE_VERSION,
+        device=str(device()),
+        dtype=str(dtype),
+        attention=model.config._attn_implementation,
     )
+    sizes = dict(pl.scan_parquet(arguments.tokens).group_by("language").len().sort("language").collect().iter_rows())
+    missing = {language: size for language, size in sizes.items() if not is_finished(finished, language, made_by)}
+    if done := sorted(sizes.keys() - missing):
+        log.info("finished before: %s", ", ".join(done))
+    progress = Progress(sum(missing.values()))
+    for language in missing:
+        questions = pl.scan_parquet(arguments.tokens).filter(language=language).collect()
+        frame = score_language(model, questions, arguments.batch_tokens, progress.of(language))
+        files.write_parquet(frame, partial(finished, language), made_by)
+        log.info(
+            "%s: %d questions; mean probability of all letters together: %.3f",
+            language,
+            len(frame),
+            frame["letter_mass"].mean(),
+        )
+    progress.report("all")
+    files.write_parquet(
+        pl.concat([pl.read_parquet(partial(finished, lang)) for lang in sizes]), arguments.output, made_by
+    )
+    shutil.rmtree(finished)
+
+
+def partial(finished: Path, language: str) -> Path:
+    return finished / f"{language}.parquet"
+
+
+def is_finished(finished: Path, language: str, made_by: dict[str, Any]) -> bool:
+    """Whether a language was finished by a job that differs in nothing that shapes scores."""
+    path = partial(finished, language)
+    same = {"command": "", "commit": ""}  # SCORE_VERSION says when code matters
+    return path.is_file() and {**files.read_provenance(path), **same} == {**made_by, **same}
+
+
+class Progress:
+    """Lines of the log: questions done, their rate, and the time that the rest will take."""
+
+    def __init__(self, n_questions: int) -> None:
+        self.n_questions, self.done, self.started, self.logged = n_questions, 0, time.monotonic(), 0.0
+
+    def of(self, language: str) -> Callable[[int], None]:
+        def report(n: int) -> None:
+            self.done += n
+            if time.monotonic() - self.logged > LOG_SECONDS:
+                self.report(language)
+
+        return report
+
+    def report(self, language: str) -> None:
+        self.logged = time.monotonic()
+        seconds = self.logged - self.started
+        rate = self.done / seconds if seconds else 0.0
+        log.info(
+            "%s: %d of %d questions, %.1f questions/s, about %.0f s left",
+            language,
+            self.done,
+            self.n_questions,
+            rate,
+            (self.n_questions - self.done) / rate if rate else 0,
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Imported whenever the Snakefile is parsed: nothing heavier than pydantic here.
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -18,6 +18,7 @@ from calgrid.sections import (
     ALL,
     CLDR_CORPUS,
     VALIDATION_LOSS,
+    Audit,
     Benchmark,
     Data,
     Device,
@@ -41,17 +42,27 @@ class Config(Section):
     sft_datasets: dict[Name, SftDataset] = Field(min_length=1)
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
     tiers: dict[Name, tuple[str, ...]] = Field(description="resource tiers of languages: the default shards")
+    answer_words: dict[Name, Annotated[str, Field(min_length=1)]] = Field(
+        {}, description='the word for "Answer" in each language, for scoring.language: native'
+    )
     grid: Grid
     data: Data = Data()
     training: Training = Training()
     scoring: Scoring = Scoring()
+    audit: Audit = Audit()
     device: Device = Device()
     selection: Selection = Selection()
     evaluation: Evaluation
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems = [*self._unknown_names(), *self._duplicates(), *self._bad_shards(), *self._bad_selection()]
+        problems = [
+            *self._unknown_names(),
+            *self._duplicates(),
+            *self._bad_shards(),
+            *self._bad_selection(),
+            *self._bad_prompts(),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -128,6 +139,17 @@ class Config(Section):
             yield "evaluation.smoothing: has no 0.0, which tables and tests compare with; add it, and to grid.smoothing"
         if self.selection.lr != VALIDATION_LOSS and self.selection.lr not in self.grid.lr:
             yield f"selection.lr: {self.selection.lr} is not in grid.lr ({', '.join(self.grid.lr)}); take one of these"
+
+    def _bad_prompts(self) -> Iterable[str]:
+        for name in self.grid.benchmarks:
+            benchmark = self.benchmarks.get(name)
+            if benchmark is None:
+                continue
+            if self.scoring.shots and benchmark.example_split is None:
+                yield f"benchmarks.{name}: has no example_split, which scoring.shots {self.scoring.shots} takes; add it"
+            wordless = [language for language in benchmark.languages if language not in self.answer_words]
+            if self.scoring.language == "native" and wordless:
+                yield f"answer_words: none for {', '.join(wordless)}, which scoring.language native needs; add them"
 
 
 def load(raw: Mapping[str, Any]) -> Config:

@@ -124,6 +124,14 @@ def weights(cell: str) -> str:
     return f"results/models/{cell}/model"
 
 
+def examples(benchmark: str, language: str) -> str:
+    return f"results/data/examples/{benchmark}/{language}.parquet"
+
+
+def tokens(benchmark: str, model: str, shard: str) -> str:
+    return f"results/tokens/benchmark={benchmark}/model={model}/{shard}.parquet"
+
+
 def scores(benchmark: str, cell: str, shard: str) -> str:
     return f"results/scores/benchmark={benchmark}/{cell}/{shard}.parquet"
 

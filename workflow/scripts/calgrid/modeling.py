@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch.nn.attention.flex_attention import create_block_mask
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from calgrid.errors import UserError
@@ -61,30 +62,44 @@ def load_tokenizer(where: dict[str, Any]) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(**where)
 
 
-def load_model(where: dict[str, Any], dtype: torch.dtype, attention_dropout: float = 0.0) -> PreTrainedModel:
-    """The model in `dtype`, in evaluation mode.
+def load_model(
+    where: dict[str, Any], dtype: torch.dtype, attention_dropout: float = 0.0, attention: str = "auto"
+) -> PreTrainedModel:
+    """The model in `dtype`, in evaluation mode, with the attention `attention`: eager, sdpa, flex_attention or auto.
 
-    Gemma2 caps its attention scores, which PyTorch's fused attention can't: it takes the plain path ("eager").
+    Gemma2 caps its attention scores, which PyTorch's fused attention (sdpa) can't: auto is eager there, else sdpa.
+
+    Raises:
+        UserError: sdpa for Gemma2.
     """
     config = load_config(where)
     config.attention_dropout = attention_dropout
     config.use_cache = False
-    attention = "eager" if config.model_type == "gemma2" else "sdpa"
-    log.info(
-        "loading %s (%s, %s attention, %s)", where["pretrained_model_name_or_path"], config.model_type, attention, dtype
-    )
+    name = where["pretrained_model_name_or_path"]
+    if config.model_type == "gemma2" and attention == "sdpa":
+        raise UserError(
+            f"model {name!r}: Gemma2 caps its attention scores, which sdpa can't; use eager or flex_attention"
+        )
+    if attention == "auto":
+        attention = "eager" if config.model_type == "gemma2" else "sdpa"
+    log.info("loading %s (%s, %s attention, %s)", name, config.model_type, attention, dtype)
     model = AutoModelForCausalLM.from_pretrained(**where, config=config, dtype=dtype, attn_implementation=attention)
     return model.to(device()).eval()
 
 
 def within_budget(items: Iterable[Item], length: Callable[[Item], int], max_tokens: int) -> Iterator[list[Item]]:
-    """Items, sorted by length, in batches of a padded size of at most `max_tokens` (a longer item goes alone)."""
+    """Items in batches of a padded size of at most `max_tokens` (a longer item goes alone), in their order.
+
+    Little is padded where they are sorted by length.
+    """
     batch: list[Item] = []
+    longest = 0
     for item in items:
-        if batch and length(item) * (len(batch) + 1) > max_tokens:
+        if batch and max(longest, length(item)) * (len(batch) + 1) > max_tokens:
             yield batch
-            batch = []
+            batch, longest = [], 0
         batch.append(item)
+        longest = max(longest, length(item))
     if batch:
         yield batch
 
@@ -105,43 +120,37 @@ def logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of `text`, with BOS in front exactly once where the tokenizer defines one."""
-    ids = tokenizer.encode(text, add_special_tokens=False)
-    if tokenizer.bos_token_id is None:
-        return ids
-    if tokenizer.bos_token_id in ids:
-        raise UserError(
-            f"text {text[:80]!r}: holds the tokenizer's BOS token {tokenizer.bos_token!r}; remove it from the text"
-        )
-    return [tokenizer.bos_token_id, *ids]
-
-
-def attention_masks(model: PreTrainedModel, allowed: torch.Tensor, positions: torch.Tensor) -> Any:
-    """Additive masks for a layout of one's own, in the form that the architecture takes.
+def attention_masks(
+    model: PreTrainedModel, allowed: torch.Tensor, positions: torch.Tensor, key_positions: torch.Tensor
+) -> Any:
+    """Masks for a layout of one's own, in the form that the architecture and its attention take.
 
     A mask given by hand switches the model's own sliding window off, so the window is put in here, by position
     and not by place in the row.
 
     Args:
-        model: decides the dtype, the window, and which layers have one.
-        allowed: bool (B, T, T); whether the token at the second index may be attended from the first.
+        model: decides the form, the dtype, the window, and which layers have one.
+        allowed: bool (B, T, S); whether the key at the second index may be attended from the first.
         positions: int (B, T); the position of each token in its own sequence.
+        key_positions: int (B, S); the same of the keys: of what is cached, and then of the tokens themselves.
 
     Returns:
-        A float mask (B, 1, T, T), or for Gemma2 one a layer type, by its name.
+        An additive float mask (B, 1, T, S), for flex attention a block mask; for Gemma2 one a layer type, by its name.
     """
     config = model.config
 
-    def additive(keep: torch.Tensor) -> torch.Tensor:
+    def mask(keep: torch.Tensor) -> Any:
+        if config._attn_implementation == "flex_attention":
+            rows, queries, keys = keep.shape
+            return create_block_mask(lambda b, _, q, k: keep[b, q, k], rows, None, queries, keys, keep.device)
         # Boolean masks are misread by eager attention, and minus infinity gives NaN in rows that are all masked.
-        mask = torch.zeros(keep.shape, dtype=model.dtype, device=keep.device)
-        return mask.masked_fill_(~keep, torch.finfo(model.dtype).min).unsqueeze(1)
+        additive = torch.zeros(keep.shape, dtype=model.dtype, device=keep.device)
+        return additive.masked_fill_(~keep, torch.finfo(model.dtype).min).unsqueeze(1)
 
     window = getattr(config, "sliding_window", None)
     if window is None:
-        return additive(allowed)
-    near = positions.unsqueeze(2) - positions.unsqueeze(1) < window
+        return mask(allowed)
+    near = positions.unsqueeze(2) - key_positions.unsqueeze(1) < window
     if config.model_type == "gemma2":
-        return {"full_attention": additive(allowed), "sliding_attention": additive(allowed & near)}
-    return additive(allowed & near)
+        return {"full_attention": mask(allowed), "sliding_attention": mask(allowed & near)}
+    return mask(allowed & near)

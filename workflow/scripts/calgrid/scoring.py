@@ -1,34 +1,40 @@
-"""Log-probabilities of every option of a question, each shared token computed once.
+"""Log-probabilities of every candidate of every question, each shared token computed once.
 
-The candidates of a question share the prompt, and often their first tokens. They form a trie, which is laid out
-in one row: place in the row is arbitrary, position is depth, and a token attends to its ancestors and itself.
+Candidates share their question's prompt, and often their first tokens; questions share passages. The sequences form
+a trie, which is laid out in one row: a token's position is its depth, and it attends to its ancestors and itself.
 For the prompt `a b` and the candidates `c d`, `c e` and `f`:
 
-    row        a  b  c        c attends to a, b, c; its position is 2
+    row        a  b  c        depth first: the tokens below place i are those up to place end[i]
+    position   0  1  2
+    end        3  3  3
     scored at  .  c  d        the tokens scored from the hidden state at each place
                .  f  e
 
-The last token of a candidate is scored but never fed. The result equals one forward pass a candidate.
+The last token of a candidate is scored but never fed. A header shared by many questions goes through the model once;
+its keys and values stand before every row. The result equals one forward pass a candidate.
 """
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel
 
 from calgrid.errors import UserError
 from calgrid.modeling import attention_masks, device, hidden_states, logits, within_budget
-from calgrid.prompts import Question, tokenize
-from calgrid.sections import Scoring
+from calgrid.prompts import Question, shared_length
 
 log = logging.getLogger(__name__)
 
-HEAD_VALUES = 2**26  # logits held at once: 256 MiB in float32
+HEAD_VALUES = 2**24  # logits held at once: 64 MiB in float32
+ROW_TOKENS = 1024  # questions that share tokens are put into one row up to this length
+WORTH_SHARING = 0.1  # of a question's tokens, for that; attention over a longer row costs more
 
+# Documented in docs/scores.md.
 SCHEMA = pl.Schema(
     {
         "language": pl.String(),
@@ -39,165 +45,275 @@ SCHEMA = pl.Schema(
         "answer": pl.UInt8(),
         "n_options": pl.UInt8(),
         "prompt_tokens": pl.UInt32(),
+        "boundary_merges": pl.UInt8(),
         "logprob_sum": pl.List(pl.Float32),
         "logprob_min": pl.List(pl.Float32),
         "n_tokens": pl.List(pl.UInt16),
+        "n_bytes": pl.List(pl.UInt32),
+        "greedy": pl.List(pl.Boolean),
         "letter_logprob": pl.List(pl.Float32),
+        "letter_greedy": pl.List(pl.Boolean),
+        "letter_mass": pl.Float32(),
     }
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """A question laid out as one row of T tokens."""
+    """Questions with the same header, laid out as one row of T tokens after it."""
 
-    question: Question
+    questions: list[Question]
     tokens: list[int]  # (T,)
-    parents: list[int]  # (T,) place of the token before, -1 for the first
-    paths: list[list[int]]  # for each candidate, the places whose hidden states score its tokens
+    positions: list[int]  # (T,) depth, counted from the header's end
+    ends: list[int]  # (T,) the place after the last token below this one
+    paths: list[list[list[int]]]  # for each question and candidate, the places whose hidden states score its tokens
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
-def lay_out(question: Question) -> Row:
-    """The trie of a question's candidates as a row; see the module's docstring."""
-    tokens = list(question.prompt)
-    parents = list(range(-1, len(tokens) - 1))
-    place_of: dict[tuple[int, int], int] = {}  # (parent's place, token) -> place
+@dataclass(frozen=True)
+class Scored:
+    """Log-probability (natural, from float32 logits) of each token of a candidate; is each the likeliest?"""
+
+    logprobs: list[float]
+    greedy: bool
+
+
+def lay_out(questions: Sequence[Question]) -> Row:
+    """The trie of the questions' candidates as a row; see the module's docstring."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    ends: list[int] = []
+    sequence: list[int] = []  # from the root to the place laid out last
+    path: list[int] = []  # its places
+
+    def add(following: list[int]) -> None:
+        shared = shared_length(sequence, following)
+        for place in path[shared:]:
+            ends[place] = len(tokens)
+        path[shared:] = range(len(tokens), len(tokens) + len(following) - shared)
+        sequence[shared:] = following[shared:]
+        tokens.extend(following[shared:])
+        positions.extend(range(shared, len(following)))
+        ends.extend([0] * (len(following) - shared))
+
     paths = []
-    for candidate in question.candidates:
-        at = len(question.prompt) - 1
-        path = [at]
-        for token in candidate[:-1]:
-            if (at, token) not in place_of:
-                place_of[at, token] = len(tokens)
-                tokens.append(token)
-                parents.append(at)
-            at = place_of[at, token]
-            path.append(at)
-        paths.append(path)
-    return Row(question, tokens, parents, paths)
+    for question in questions:
+        candidates = question.candidates
+        found: list[list[int]] = [[]] * len(candidates)
+        for index in sorted(range(len(candidates)), key=candidates.__getitem__):  # so that what is shared is adjacent
+            add(question.prompt + candidates[index][:-1])
+            found[index] = path[len(question.prompt) - 1 :]
+        paths.append(found)
+    add([])
+    return Row(list(questions), tokens, positions, ends, paths)
 
 
-def batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
-    """Rows of like length together, padded size at most `batch_tokens` (a longer row goes alone).
+def share_rows(questions: Sequence[Question]) -> Iterator[list[Question]]:
+    """Questions with the same header in groups that share enough tokens to be laid out in one row."""
+    row: list[Question] = []
+    length = 0  # an upper bound of the row's
+    for question in sorted(questions, key=lambda question: (question.prompt, question.id)):
+        shared = shared_length(row[-1].prompt, question.prompt) if row else 0
+        own = len(question.prompt) + sum(len(candidate) - 1 for candidate in question.candidates)
+        if row and (shared < WORTH_SHARING * own or length + own - shared > ROW_TOKENS):
+            yield row
+            row, length, shared = [], 0, 0
+        row.append(question)
+        length += own - shared
+    if row:
+        yield row
 
-    The grouping depends on the rows alone, so that a run that is repeated or resumed gives the same numbers.
+
+def batches(questions: Sequence[Question], batch_tokens: int) -> Iterator[list[Row]]:
+    """Rows with one header and of like length, padded size at most `batch_tokens` (a longer row goes alone).
+
+    The longest come first, so that memory runs out early or not at all. The grouping depends on the questions and
+    the budget alone, so that a run that is repeated or resumed gives the same numbers.
     """
-    return within_budget(sorted(rows, key=lambda row: (len(row), row.question.id)), len, batch_tokens)
+    by_header: dict[tuple[int, ...], list[Question]] = {}
+    for question in questions:
+        by_header.setdefault(question.header, []).append(question)
+    for _, group in sorted(by_header.items()):
+        rows = [lay_out(members) for members in share_rows(group)]
+        rows.sort(key=lambda row: (-len(row), row.questions[0].id))
+        yield from within_budget(rows, len, batch_tokens)
+
+
+class Header(DynamicCache):
+    """Keys and values of a header of H tokens, which every row of a batch reads and none extends."""
+
+    def __init__(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
+        super().__init__()  # without the model's configuration: no layer forgets what left its sliding window
+        self.tokens = tuple(tokens)
+        self.complete = False
+        if tokens:
+            places = torch.arange(len(tokens), device=device()).unsqueeze(0)
+            causal = places.unsqueeze(2) >= places.unsqueeze(1)
+            hidden_states(
+                model,
+                input_ids=torch.tensor([self.tokens], device=device()),
+                position_ids=places,
+                attention_mask=attention_masks(model, causal, places, places),
+                past_key_values=self,
+            )
+        self.complete = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The header's and the rows' keys and values, (B, heads, H + T, head size) each."""
+        if not self.complete:
+            return super().update(key_states, value_states, layer_idx, *args, **kwargs)
+        if not self.tokens:
+            return key_states, value_states
+        layer, rows = self.layers[layer_idx], len(key_states)
+        return (
+            torch.cat([layer.keys.expand(rows, -1, -1, -1), key_states], dim=2),
+            torch.cat([layer.values.expand(rows, -1, -1, -1), value_states], dim=2),
+        )
 
 
 @torch.inference_mode()
-def score_batch(model: PreTrainedModel, batch: Sequence[Row]) -> list[list[list[float]]]:
-    """Log-probabilities (natural, from float32 logits) of each token of each candidate of each row."""
-    length = max(len(row) for row in batch)
+def score_batch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) -> list[list[list[Scored]]]:
+    """The scores of each candidate of each question of each row; the rows follow `header`."""
+    before, length = len(header.tokens), max(map(len, batch))
     tokens = torch.zeros(len(batch), length, dtype=torch.long)
     positions = torch.zeros(len(batch), length, dtype=torch.long)
-    allowed = torch.eye(length, dtype=torch.bool).repeat(len(batch), 1, 1)  # padding attends to itself
+    ends = torch.arange(1, length + 1).repeat(len(batch), 1)  # padding attends to itself
     for b, row in enumerate(batch):
         tokens[b, : len(row)] = torch.tensor(row.tokens)
-        prompt = len(row.question.prompt)
-        positions[b, :prompt] = torch.arange(prompt)
-        allowed[b, :prompt, :prompt] = torch.ones(prompt, prompt, dtype=torch.bool).tril()
-        for place in range(prompt, len(row)):
-            parent = row.parents[place]
-            positions[b, place] = positions[b, parent] + 1
-            allowed[b, place] |= allowed[b, parent]
-    tokens, positions, allowed = (tensor.to(device()) for tensor in (tokens, positions, allowed))
+        positions[b, : len(row)] = torch.tensor(row.positions)
+        ends[b, : len(row)] = torch.tensor(row.ends)
+    tokens, positions, ends = (tensor.to(device()) for tensor in (tokens, positions + before, ends))
 
+    place = torch.arange(length, device=device())
+    below = (place.unsqueeze(1) >= place) & (place.unsqueeze(1) < ends.unsqueeze(1))  # (B, T, T)
+    allowed = torch.nn.functional.pad(below, (before, 0), value=True)  # (B, T, H + T)
+    key_positions = torch.cat([torch.arange(before, device=device()).repeat(len(batch), 1), positions], dim=1)
     hidden = hidden_states(
         model,
         input_ids=tokens,
         position_ids=positions,
-        attention_mask=attention_masks(model, allowed, positions),
+        attention_mask=attention_masks(model, allowed, positions, key_positions),
+        past_key_values=header,
     )
 
     # One head application for each distinct place, however many candidates pass through it.
-    places = sorted({(b, place) for b, row in enumerate(batch) for path in row.paths for place in path})
+    places = sorted(
+        {b * length + place for b, row in enumerate(batch) for paths in row.paths for p in paths for place in p}
+    )
     head_row = {place: index for index, place in enumerate(places)}
     wanted = [
-        (head_row[b, place], token)
+        (head_row[b * length + place], token)
         for b, row in enumerate(batch)
-        for path, candidate in zip(row.paths, row.question.candidates, strict=True)
+        for question, paths in zip(row.questions, row.paths, strict=True)
+        for candidate, path in zip(question.candidates, paths, strict=True)
         for place, token in zip(path, candidate, strict=True)
     ]
-    index, token = (torch.tensor(column, device=hidden.device) for column in zip(*wanted, strict=True))
-    chosen = hidden[tuple(torch.tensor(places, device=hidden.device).T)]  # (places, D)
-    values = torch.empty(len(wanted), device=hidden.device)
+    index, token = (torch.tensor(column, device=device()) for column in zip(*wanted, strict=True))
+    chosen = hidden.flatten(0, 1)[torch.tensor(places, device=device())]  # (places, D)
+    logprobs = torch.empty(len(wanted), device=device())
+    likeliest = torch.empty(len(wanted), dtype=torch.bool, device=device())
     step = max(1, HEAD_VALUES // model.config.vocab_size)
     for start in range(0, len(places), step):
-        logprobs = logits(model, chosen[start : start + step]).log_softmax(-1)
+        values = logits(model, chosen[start : start + step])
         here = (index >= start) & (index < start + step)
-        values[here] = logprobs[index[here] - start, token[here]]
+        at = index[here] - start
+        chosen_value = values[at, token[here]]
+        top, top_token = values.max(-1)
+        log_sum = values.sub_(top.unsqueeze(1)).exp_().sum(-1).log()  # log-softmax without a second array of this size
+        logprobs[here] = chosen_value - top[at] - log_sum[at]
+        likeliest[here] = top_token[at] == token[here]
 
-    flat = iter(values.tolist())
-    return [[[next(flat) for _ in path] for path in row.paths] for row in batch]
+    flat = zip(logprobs.tolist(), likeliest.tolist(), strict=True)
+
+    def scored(candidate: list[int]) -> Scored:
+        found = [next(flat) for _ in candidate]
+        return Scored([logprob for logprob, _ in found], all(likely for _, likely in found))
+
+    return [[[scored(candidate) for candidate in question.candidates] for question in row.questions] for row in batch]
+
+
+def score_questions(
+    model: PreTrainedModel, questions: Sequence[Question], batch_tokens: int
+) -> Iterator[tuple[Question, list[Scored]]]:
+    """Each question with the scores of its candidates, in the order of computation.
+
+    Where a batch does not fit the GPU's memory, it and all later ones are cut to half the tokens, until they fit.
+
+    Raises:
+        UserError: a single row does not fit the memory.
+    """
+    limit = batch_tokens
+    header = Header(model, ())
+    for planned in batches(questions, batch_tokens):
+        tokens = planned[0].questions[0].header
+        if tokens != header.tokens:
+            with torch.inference_mode():
+                header = Header(model, tokens)
+        pending = list(within_budget(planned, len, limit))
+        while pending:
+            batch = pending.pop(0)
+            try:
+                results = score_batch(model, header, batch)
+            except torch.OutOfMemoryError:
+                if len(batch) == 1:
+                    raise UserError(
+                        f"question {batch[0].questions[0].id!r}: a row of {len(batch[0])} tokens after a header of "
+                        f"{len(tokens)} does not fit the GPU's memory; take a GPU with more memory"
+                    ) from None
+                limit = len(batch) * len(batch[0]) // 2
+                log.warning("out of memory: going on with %d tokens a forward pass", limit)
+                torch.cuda.empty_cache()
+                pending = [part for whole in (batch, *pending) for part in within_budget(whole, len, limit)]
+                continue
+            for row, of_row in zip(batch, results, strict=True):
+                yield from zip(row.questions, of_row, strict=True)
 
 
 def score_language(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    questions: pl.DataFrame,
-    language: str,
-    settings: Scoring,
-    batch_tokens: int,
-) -> tuple[pl.DataFrame, int]:
+    model: PreTrainedModel, tokens: pl.DataFrame, batch_tokens: int, progress: Callable[[int], None] = lambda _: None
+) -> pl.DataFrame:
     """Score all questions of one language.
 
     Args:
         model: in evaluation mode.
-        tokenizer: the model's.
-        questions: a prepared benchmark file: question_id, question, options, answer, ...
-        language: its code.
-        settings: the prompt's form.
-        batch_tokens: padded tokens of a forward pass.
+        tokens: the tokenised questions, `prompts.TOKENS`.
+        batch_tokens: padded tokens of a forward pass, the header not counted.
+        progress: told the number of questions that are done, after each.
 
     Returns:
-        A frame of `SCHEMA`, one row a question, sorted by question id; and the number of candidates with a token
-        that spans the boundary to the prompt.
+        A frame of `SCHEMA`, one row a question, sorted by question id.
 
     Raises:
-        UserError: a question does not fit the model's context, or can't be tokenised (see `prompts.tokenize`).
+        UserError: see `score_questions`.
     """
-    started = time.monotonic()
-    records = {record["question_id"]: record for record in questions.iter_rows(named=True)}
-    rows = [
-        lay_out(tokenize(tokenizer, id_, record["question"], record["options"], settings))
+    records = {record["question_id"]: record for record in tokens.iter_rows(named=True)}
+    questions = [
+        Question(id_, record["prompt"], record["texts"], record["letters"], tuple(record["header"]))
         for id_, record in records.items()
     ]
-    context = model.config.max_position_embeddings
-    for row in rows:
-        needed = len(row.question.prompt) + max(map(len, row.question.candidates))
-        if needed > context:
-            raise UserError(
-                f"language {language!r}, question {row.question.id!r}: {needed} tokens do not fit the model's context "
-                f"of {context}; shorten scoring.prompt, or take a model with a longer context"
-            )
-    scored = []
-    for batch in batches(rows, batch_tokens):
-        for row, candidates in zip(batch, score_batch(model, batch), strict=True):
-            record = records[row.question.id]
-            n_options = len(record["options"])
-            texts, letters = candidates[:n_options], candidates[n_options:]
-            scored.append(
-                {
-                    **{name: record[name] for name in SCHEMA if name in record},
-                    "language": language,
-                    "n_options": n_options,
-                    "prompt_tokens": len(row.question.prompt),
-                    "logprob_sum": [sum(values) for values in texts],
-                    "logprob_min": [min(values) for values in texts],
-                    "n_tokens": [len(values) for values in texts],
-                    "letter_logprob": [sum(values) for values in letters],
-                }
-            )
-    merges = sum(row.question.boundary_merges for row in rows)
-    log.info(
-        "%s: %d questions in %.1f s; candidates with a token across the boundary: %d",
-        language,
-        len(rows),
-        time.monotonic() - started,
-        merges,
-    )
-    return pl.DataFrame(scored, schema=SCHEMA).sort("question_id"), merges
+    rows = []
+    for question, candidates in score_questions(model, questions, batch_tokens):
+        record = records[question.id]
+        n_options = len(question.texts)
+        texts, letters = candidates[:n_options], candidates[n_options:]
+        letter_logprob = [sum(letter.logprobs) for letter in letters]
+        rows.append(
+            {
+                **{name: record[name] for name in SCHEMA if name in record},
+                "n_options": n_options,
+                "prompt_tokens": len(question.header) + len(question.prompt),
+                "logprob_sum": [sum(text.logprobs) for text in texts],
+                "logprob_min": [min(text.logprobs) for text in texts],
+                "n_tokens": [len(text.logprobs) for text in texts],
+                "greedy": [text.greedy for text in texts],
+                "letter_logprob": letter_logprob,
+                "letter_greedy": [letter.greedy for letter in letters],
+                "letter_mass": sum(map(math.exp, letter_logprob)),
+            }
+        )
+        progress(1)
+    return pl.DataFrame(rows, schema=SCHEMA).sort("question_id")

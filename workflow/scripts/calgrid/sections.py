@@ -16,6 +16,7 @@ ConfidenceMethod = Literal["perplexity", "sum", "min", "choice"]
 SftLayout = Literal["alpaca", "sharegpt", "messages"]
 BenchmarkLayout = Literal["global_mmlu", "mmlu_prox", "mmlu"]
 Architecture = Literal["gemma2", "mistral", "llama"]
+Attention = Literal["auto", "eager", "sdpa", "flex_attention"]
 
 CONFIDENCE_METHODS: tuple[str, ...] = get_args(ConfidenceMethod)
 BASE = "base"  # the `sft` of a model that was not tuned
@@ -184,6 +185,7 @@ class Benchmark(Source):
     config: str = Field("{language}", description="configuration of the data set for a language")
     split: str = Field("test", description="split of the data set")
     languages: tuple[Name, ...] = Field(min_length=1, description="the languages that the benchmark has")
+    example_split: str | None = Field(None, description="split of the answered examples that scoring.shots takes")
     shards: dict[Name, tuple[str, ...]] | None = Field(
         None, description="languages that one scoring job takes, by name; default: the tiers"
     )
@@ -197,6 +199,8 @@ class Benchmark(Source):
             raise ValueError(f"config: {self.config!r}: {error}") from None
         if found - {"language"}:
             raise ValueError(f"config: {self.config!r} may hold {{language}} only")
+        if self.example_split == self.split:
+            raise ValueError(f"example_split: {self.split!r} is the split that is scored; name another one")
         if not found and len(self.languages) > 1:
             raise ValueError(f"config: {self.config!r} is the same for every language; put {{language}} into it")
         return self
@@ -243,29 +247,52 @@ class Training(Section):
     )
 
 
-class Scoring(Section):
-    """How candidates are scored."""
+class Prompting(Section):
+    """From a question to the text that is scored; {answer_word} is one a language, see `Config.answer_words`."""
 
-    prompt: str = Field("{question}\n{options}\nAnswer:", description="text before a candidate")
+    prompt: str = Field("{question}\n{options}\n{answer_word}:", description="text before a candidate")
     option: str = Field("{letter}. {text}", description="one listed option; {options} joins them by newlines")
     candidate: str = Field(" {candidate}", description="what is scored: an option's text, or its letter")
+    language: Literal["english", "native"] = Field(
+        "english", description="the language of {answer_word}: english, or native, the benchmark's own"
+    )
+    shots: int = Field(0, ge=0, description="answered examples before each question, from the benchmark's own split")
+    shown_answer: Literal["text", "letter"] = Field("text", description="how the examples are answered: text or letter")
 
     @model_validator(mode="after")
     def _placeholders(self) -> Self:
-        for field, allowed in (
-            ("prompt", ["question", "options"]),
-            ("option", ["text", "letter"]),
-            ("candidate", ["candidate"]),
+        for field, needed, also in (
+            ("prompt", "question", ["options", "answer_word"]),
+            ("option", "text", ["letter"]),
+            ("candidate", "candidate", []),
         ):
-            value = getattr(self, field)
+            value, allowed = getattr(self, field), [needed, *also]
             try:
                 found = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
             except ValueError as error:
                 raise ValueError(f"{field}: {value!r}: {error}; write {{{{ or }}}} for a brace itself") from None
-            if not {allowed[0]} <= found <= set(allowed):
+            if not {needed} <= found <= set(allowed):
                 known = ", ".join(f"{{{name}}}" for name in allowed)
-                raise ValueError(f"{field}: {value!r} must hold {{{allowed[0]}}} and may hold {known} only")
+                raise ValueError(f"{field}: {value!r} must hold {{{needed}}} and may hold {known} only")
         return self
+
+
+class Scoring(Prompting):
+    """How candidates are scored, and of which cells."""
+
+    cells: Literal["all", "selected"] = Field(
+        "all", description="all, or selected: the base models, and of each arm the selected learning rate alone"
+    )
+
+
+class Audit(Section):
+    """The largest tolerated share of a language's questions with a finding; see `calgrid.prompts`."""
+
+    bos: Share = Field(0.0, description="text holding the tokenizer's BOS; such questions are left out")
+    too_long: Share = Field(0.0, description="longer than the model's context; such questions are left out")
+    no_token: Share = Field(0.0, description="a candidate without a token of its own; such questions are left out")
+    same_text: Share = Field(0.05, description="two options with the same text")
+    boundary: Share = Field(0.01, description="a token across the boundary between prompt and candidate")
 
 
 class Device(Section):
@@ -273,6 +300,9 @@ class Device(Section):
 
     train_tokens: int = Field(8192, ge=1, description="padded tokens of a forward and backward pass in training")
     score_tokens: int = Field(8192, ge=1, description="padded tokens of a forward pass in scoring")
+    score_attention: Attention = Field(
+        "auto", description="eager, sdpa or flex_attention in scoring; auto: eager for Gemma2, else sdpa"
+    )
     activation_checkpointing: bool = Field(False, description="recompute activations: slower, with less memory")
 
 

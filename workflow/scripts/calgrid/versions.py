@@ -14,7 +14,8 @@ DEMO_VERSION = 1  # 1: first version
 PREPARE_VERSION = 1  # 1: first version
 PRETRAIN_VERSION = 1  # 1: first version
 TRAIN_VERSION = 1  # 1: first version
-SCORE_VERSION = 1  # 1: first version
+TOKENIZE_VERSION = 1  # 1: first version
+SCORE_VERSION = 2  # 2: byte counts, greedy flags, letter mass, boundary merges; 1: first version
 
 
 def program_hash(program: Path) -> str:

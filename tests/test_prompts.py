@@ -1,0 +1,254 @@
+"""Prompts: what is scored, how it is cut, what the audits find."""
+
+import json
+
+import polars as pl
+import pytest
+from models import save_tiny, tiny_tokenizer
+
+import tokenize_benchmark as program
+from calgrid import files
+from calgrid.errors import UserError
+from calgrid.prompts import FINDINGS, TOKENS, headers, prompt_text, shared_length, tokenize_language
+from calgrid.sections import Audit, Prompting
+
+TOKENIZER = tiny_tokenizer()
+
+
+def frame(*questions: tuple[str, list[str], int], subject: str | None = None, category: str | None = "facts"):
+    rows = [
+        {"question_id": f"q{i}", "question": text, "options": options, "answer": answer}
+        for i, (text, options, answer) in enumerate(questions)
+    ]
+    texts = {"subject": subject, "category": category, "cultural_sensitivity": None}
+    return pl.DataFrame(rows, schema_overrides={"answer": pl.UInt8}).with_columns(
+        pl.lit(value, dtype=pl.String).alias(name) for name, value in texts.items()
+    )
+
+
+def tokenize(questions, context=512, examples=None, answer_word="Answer", **settings):
+    return tokenize_language(
+        TOKENIZER,
+        questions,
+        "en",
+        Prompting(**settings),
+        context=context,
+        answer_word=answer_word,
+        examples=examples,
+    )
+
+
+def decoded(row) -> dict[str, str | list[str]]:
+    return {
+        "prompt": TOKENIZER.decode(row["header"] + row["prompt"]),
+        "texts": [TOKENIZER.decode(tokens) for tokens in row["texts"]],
+        "letters": [TOKENIZER.decode(tokens) for tokens in row["letters"]],
+    }
+
+
+WHY = ("Why?", ["because", "no reason"], 1)
+
+
+def test_prompt_is_the_documented_one():
+    assert prompt_text("Why?", ["x", "y"], Prompting(), "Answer") == "Why?\nA. x\nB. y\nAnswer:"
+
+
+def test_braces_in_a_question_are_text():
+    assert "{question}" in prompt_text("What is {question}?", ["{options}", "y"], Prompting(), "Answer")
+
+
+def test_tokens_are_those_of_prompt_and_candidate():
+    tokens, _ = tokenize(frame(WHY))
+    assert tokens.schema == TOKENS
+    (row,) = tokens.iter_rows(named=True)
+    assert decoded(row) == {
+        "prompt": "<s>Why?\nA. because\nB. no reason\nAnswer:",
+        "texts": [" because", " no reason"],
+        "letters": [" A", " B"],
+    }
+    assert row["n_bytes"] == [7, 9]
+    assert row["header"] == []
+
+
+def test_options_need_not_be_listed():
+    (row,) = tokenize(frame(WHY), prompt="{question}\n{answer_word}:")[0].iter_rows(named=True)
+    assert decoded(row)["prompt"] == "<s>Why?\nAnswer:"
+
+
+def test_bytes_are_counted_in_utf8():
+    (row,) = tokenize(frame(("?", ["ọjọ́", "夜"], 0)))[0].iter_rows(named=True)
+    assert row["n_bytes"] == [len("ọjọ́".encode()), 3]
+
+
+def test_the_answer_word_is_the_languages():
+    (row,) = tokenize(frame(WHY), answer_word="Ìdáhùn")[0].iter_rows(named=True)
+    assert decoded(row)["prompt"].endswith("\nÌdáhùn:")
+
+
+def test_white_space_at_the_prompts_end_goes_to_the_candidate():
+    (row,) = tokenize(frame(WHY), prompt="{question} ", candidate="{candidate}")[0].iter_rows(named=True)
+    assert decoded(row) == {"prompt": "<s>Why?", "texts": [" because", " no reason"], "letters": [" A", " B"]}
+
+
+def test_bos_stands_exactly_once():
+    (row,) = tokenize(frame(WHY))[0].iter_rows(named=True)
+    assert row["prompt"].count(TOKENIZER.bos_token_id) == 1
+    assert row["prompt"][0] == TOKENIZER.bos_token_id
+    bare = tiny_tokenizer()
+    bare.bos_token = None
+    (row,) = tokenize_language(bare, frame(WHY), "en", Prompting(), context=512)[0].iter_rows(named=True)
+    assert bare.decode(row["prompt"]).startswith("Why?")
+
+
+def test_a_token_across_the_boundary_is_counted_and_cut_as_the_harness_does():
+    tokens, audited = tokenize(
+        frame(("Question: whi", ["ch one", "x"], 0)), prompt="{question}", candidate="{candidate}"
+    )
+    (row,) = tokens.iter_rows(named=True)
+    assert TOKENIZER.decode(row["prompt"]) == "<s>Question: whi"
+    assert TOKENIZER.decode(row["texts"][0]) == " one"  # of "Question", ":", " which", " one"
+    assert row["boundary_merges"] == 1
+    assert audited.found["boundary"] == ["q0"]
+
+
+# Few-shot.
+
+EXAMPLES = frame(("One?", ["1", "2"], 0), ("Two?", ["1", "2"], 1), ("Three?", ["3", "4"], 0), subject="maths")
+MATHS = frame(("Four?", ["4", "5"], 0), ("Five?", ["4", "5"], 1), subject="maths")
+
+
+@pytest.mark.parametrize(("shown", "first", "second"), [("text", "1", "2"), ("letter", "A", "B")])
+def test_examples_stand_before_the_question_in_their_order(shown, first, second):
+    tokens, _ = tokenize(MATHS, examples=EXAMPLES, shots=2, shown_answer=shown)
+    for row, text in zip(tokens.iter_rows(named=True), ("Four?", "Five?"), strict=True):
+        assert decoded(row)["prompt"] == (
+            f"<s>One?\nA. 1\nB. 2\nAnswer: {first}\n\nTwo?\nA. 1\nB. 2\nAnswer: {second}\n\n{text}\nA. 4\nB. 5\nAnswer:"
+        )
+
+
+def test_the_examples_are_the_shared_header():
+    tokens, _ = tokenize(MATHS, examples=EXAMPLES, shots=2)
+    (header,) = {tuple(header) for header in tokens["header"].to_list()}
+    assert TOKENIZER.decode(header).startswith("<s>One?\n")
+    assert TOKENIZER.decode(header).rstrip().endswith("Answer: 2")
+
+
+def test_examples_are_of_the_questions_subject_or_else_its_category():
+    examples = pl.concat([EXAMPLES, frame(("Where?", ["x", "y"], 0), subject="law")])
+    found = headers(examples, Prompting(shots=1), "en", "Answer")
+    assert {topic: text.split("\n")[0] for topic, text in found.items()} == {"maths": "One?", "law": "Where?"}
+    by_category = examples.with_columns(subject=pl.lit(None, dtype=pl.String))
+    assert list(headers(by_category, Prompting(shots=1), "en", "Answer")) == ["facts"]
+    of_all = by_category.with_columns(category=pl.lit(None, dtype=pl.String))
+    assert list(headers(of_all, Prompting(shots=4), "en", "Answer")) == [None]
+
+
+def test_too_few_examples_are_named():
+    with pytest.raises(UserError, match=r"language 'en': 3 examples of 'maths', where scoring\.shots asks for 4; lower"):
+        tokenize(MATHS, examples=EXAMPLES, shots=4)
+
+
+def test_a_question_without_examples_is_named():
+    with pytest.raises(UserError, match=r"language 'en', question 'q0': no examples of 'law', which scoring\.shots"):
+        tokenize(frame(WHY, subject="law"), examples=EXAMPLES, shots=1)
+
+
+# Audits.
+
+LONG = ("word " * 200, ["x", "y"], 0)
+
+
+@pytest.mark.parametrize(
+    ("finding", "bad", "settings", "scored"),
+    [
+        ("bos", ("Why<s>?", ["x", "y"], 0), {}, 1),
+        ("too_long", LONG, {}, 1),
+        ("no_token", ("Why?", ["", "y"], 0), {"candidate": "{candidate}"}, 1),
+        ("same_text", ("Why?", ["x", "x"], 0), {}, 2),
+    ],
+)
+def test_what_an_audit_finds(finding, bad, settings, scored):
+    questions = frame(WHY, bad)
+    tokens, audited = tokenize(questions, context=128, **settings)
+    assert {name: ids for name, ids in audited.found.items() if ids} == {finding: ["q1"]}
+    assert len(tokens) == scored
+    assert audited.record()["left_out"] == 2 - scored
+    limits = Audit(**dict.fromkeys(FINDINGS, 0.0))
+    (line,) = audited.problems(limits)
+    assert line.startswith(f"language 'en': 1 of 2 questions {FINDINGS[finding][0]} (q1), more than audit.{finding} 0")
+    assert line.endswith(f"or raise audit.{finding}")
+    assert audited.problems(Audit(**{**limits.model_dump(), finding: 0.5})) == []
+
+
+def test_the_context_holds_prompt_and_candidate_together():
+    (row,) = tokenize(frame(WHY))[0].iter_rows(named=True)
+    needed = len(row["prompt"]) + max(map(len, row["texts"]))
+    assert len(tokenize(frame(WHY), context=needed)[0]) == 1
+    assert len(tokenize(frame(WHY), context=needed - 1)[0]) == 0
+
+
+def test_shared_length():
+    assert [shared_length(*pair) for pair in ([[], [1]], [[1, 2], [1, 2, 3]], [[1, 2], [2]], [[5], [5]])] == [
+        0,
+        2,
+        0,
+        1,
+    ]
+
+
+# The program.
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The program on two questions, with other flags on top; what it wrote."""
+    save_tiny(tmp_path / "model", "llama")
+    (tmp_path / "base.json").write_text(
+        json.dumps({"weights": {"path": str(tmp_path / "model")}, "max_position_embeddings": 512})
+    )
+    facts = {"source": "s", "revision": None, "source_commit": None, "rows": 2, "sha256": "0"}
+    files.write_parquet(frame(WHY, ("How?", ["x", "x"], 0)), tmp_path / "yo.parquet", facts)
+
+    def run(*flags: str):
+        program.main(
+            [
+                *("--model", str(tmp_path / "base.json"), "--benchmark", "b"),
+                *("--questions", f"yo={tmp_path / 'yo.parquet'}"),
+                *("--output", str(tmp_path / "tokens.parquet"), "--manifest", str(tmp_path / "tokens.json"), *flags),
+            ]
+        )
+        return pl.read_parquet(tmp_path / "tokens.parquet"), json.loads((tmp_path / "tokens.json").read_text())
+
+    return run
+
+
+def test_the_manifest_has_the_findings_by_language(run):
+    tokens, manifest = run("--audit", "same_text=0.5")
+    assert manifest["rows"] == len(tokens) == 2
+    assert manifest["audit"]["yo"]["questions"] == 2
+    assert manifest["audit"]["yo"]["same_text"] == {"questions": 1, "first": ["q1"]}
+    assert manifest["data"]["yo"]["source"] == "s"
+    assert manifest["prompting"] == Prompting().model_dump()
+
+
+def test_findings_above_their_share_stop_the_job_before_any_output(run, tmp_path):
+    with pytest.raises(
+        UserError, match=r"'yo': 1 of 2 questions have two options with the same text \(q1\), more than"
+    ):
+        run()
+    assert not (tmp_path / "tokens.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--language", "native"], "--answer-words: none for 'yo', which --language native needs"),
+        (["--shots", "2"], "--examples: none for 'yo', which --shots 2 needs"),
+        (["--audit", "boundary"], "--audit 'boundary': write NAME=VALUE"),
+        (["--audit", "boundary=2"], "--boundary '2': Input should be less than 1"),
+        (["--answer-words", "yo"], "--answer-words 'yo': write NAME=VALUE"),
+    ],
+)
+def test_bad_flags(run, flags, message):
+    with pytest.raises(UserError, match=message):
+        run(*flags)

@@ -1,0 +1,146 @@
+"""The scoring program: resumed by language, bit for bit; what it says in its log."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from models import save_tiny
+from test_prompts import WHY, frame
+from workflow import ROOT
+
+import score as program
+import tokenize_benchmark
+from calgrid import files
+
+LANGUAGES = ("am", "en", "yo")
+OUTPUT = "results/scores/benchmark=b/model=m/sft=base/smoothing=none/lr=none/seed=none/low.parquet"
+
+
+@pytest.fixture
+def shard(tmp_path, monkeypatch) -> Path:
+    """A folder with a model and a tokenised shard of three languages."""
+    monkeypatch.chdir(tmp_path)
+    save_tiny(Path("model"), "llama")
+    Path("base.json").write_text(json.dumps({"weights": {"path": "model"}, "max_position_embeddings": 512}))
+    facts = {"source": "s", "revision": None, "source_commit": None, "rows": 2, "sha256": "0"}
+    for language in LANGUAGES:
+        questions = [WHY, *((f"What is {n} in {language}?", ["x", f"{n}", "a number"], 1) for n in range(40))]
+        files.write_parquet(frame(*questions), f"{language}.parquet", facts)
+    tokenize_benchmark.main(
+        [
+            *(
+                "--model",
+                "base.json",
+                "--benchmark",
+                "b",
+                "--questions",
+                *(f"{lang}={lang}.parquet" for lang in LANGUAGES),
+            ),
+            *("--output", "tokens.parquet", "--manifest", "tokens.json"),
+        ]
+    )
+    return tmp_path
+
+
+FLAGS = ("--model", "base.json", "--tokens", "tokens.parquet", "--finished", "finished", "--output", OUTPUT)
+
+
+def scored_languages(monkeypatch, *flags: str) -> list[str]:
+    """The languages that a run of the program scores."""
+    found = []
+
+    def counted(model, tokens, *arguments):
+        found.append(tokens["language"][0])
+        return real(model, tokens, *arguments)
+
+    real = program.score_language
+    monkeypatch.setattr(program, "score_language", counted)
+    program.main([*FLAGS, *flags])
+    monkeypatch.setattr(program, "score_language", real)
+    return found
+
+
+def test_a_shard_holds_every_question_sorted_and_says_what_made_it(shard, caplog):
+    with caplog.at_level(logging.INFO):
+        program.main([*FLAGS])
+    scores = pl.read_parquet(OUTPUT, hive_partitioning=False)
+    assert scores["language"].unique().sort().to_list() == list(LANGUAGES)
+    assert scores.equals(scores.sort("language", "question_id"))
+    assert len(scores) == 3 * 41
+    made_by = files.read_provenance(OUTPUT)
+    assert made_by["cell"]["model"] == "m"
+    assert made_by["attention"] == "sdpa"
+    assert made_by["device"] == "cpu"
+    assert made_by["audit"]["yo"]["questions"] == 41
+    assert made_by["data"]["yo"]["source"] == "s"
+    assert not Path("finished").exists()
+    assert "yo: 41 questions; mean probability of all letters together: 0." in caplog.text
+    assert "all: 123 of 123 questions, " in caplog.text
+
+
+def test_finished_languages_are_not_scored_again(shard, monkeypatch):
+    program.main([*FLAGS])
+    whole = Path(OUTPUT).read_bytes()
+
+    def out_of_time(*_):
+        if len(list(Path("finished").glob("*.parquet"))) == 2:
+            raise KeyboardInterrupt
+        return real(*_)
+
+    real = program.score_language
+    monkeypatch.setattr(program, "score_language", out_of_time)
+    with pytest.raises(KeyboardInterrupt):
+        program.main([*FLAGS])
+    monkeypatch.setattr(program, "score_language", real)
+    assert scored_languages(monkeypatch) == ["yo"]
+    assert Path(OUTPUT).read_bytes() == whole
+    assert scored_languages(monkeypatch) == list(LANGUAGES)  # nothing is left of it
+
+
+def test_what_another_model_has_finished_is_scored_again(shard, monkeypatch):
+    program.main([*FLAGS])
+    for language in LANGUAGES:
+        files.write_parquet(pl.DataFrame(), f"finished/{language}.parquet", files.read_provenance(OUTPUT))
+    record = json.loads(Path("base.json").read_text())
+    Path("base.json").write_text(json.dumps({**record, "content_hash": "other"}))
+    assert scored_languages(monkeypatch) == list(LANGUAGES)
+
+
+def test_killed_in_the_middle_and_started_again_gives_the_same_file_bit_for_bit(shard):
+    program_file = str(ROOT / "workflow/scripts/score.py")
+    command = [sys.executable, program_file, *FLAGS]
+    subprocess.run(command, check=True, capture_output=True)
+    whole = Path(OUTPUT).read_bytes()
+    Path(OUTPUT).unlink()
+
+    # A slow device, so that there is a middle to be killed in.
+    slow = (
+        "import runpy, sys, time; sys.argv = sys.argv[1:]; import calgrid.scoring as s; real = s.score_batch\n"
+        "def slow(*a): time.sleep(1); return real(*a)\n"
+        "s.score_batch = slow; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(program_file).parent)}
+    job = subprocess.Popen([sys.executable, "-c", slow, *command[1:]], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not Path("finished/am.parquet").exists():
+        assert job.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    assert not Path(OUTPUT).exists()
+    finished = sorted(path.stem for path in Path("finished").glob("??.parquet"))
+    assert finished[0] == "am"
+    assert len(finished) < 3
+
+    again = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert f"finished before: {', '.join(finished)}" in again
+    assert [lang for lang in LANGUAGES if f"{lang}: 41 questions" in again] == sorted({*LANGUAGES} - {*finished})
+    assert Path(OUTPUT).read_bytes() == whole
