@@ -101,6 +101,7 @@ MISTAKES = [
         " {",
         "scoring: candidate: ' {': Single '{' encountered in format string; write {{ or }}",
     ),
+    ("scoring/cells", "some", "scoring.cells: 'some': input should be 'all' or 'selected'"),
     ("scoring/option", "{letter}.", "scoring: option: '{letter}.' must hold {text}"),
     ("scoring/language", "yo", "scoring.language: 'yo': input should be 'english' or 'native'"),
     ("scoring/shots", -1, "scoring.shots: -1: input should be greater than or equal to 0"),

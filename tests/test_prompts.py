@@ -144,7 +144,9 @@ def test_examples_are_of_the_questions_subject_or_else_its_category():
 
 
 def test_too_few_examples_are_named():
-    with pytest.raises(UserError, match=r"language 'en': 3 examples of 'maths', where scoring\.shots asks for 4; lower"):
+    with pytest.raises(
+        UserError, match=r"language 'en': 3 examples of 'maths', where scoring\.shots asks for 4; lower"
+    ):
         tokenize(MATHS, examples=EXAMPLES, shots=4)
 
 

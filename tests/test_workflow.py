@@ -15,6 +15,7 @@ from workflow import ROOT, Workflow
 
 from calgrid.files import read_provenance
 from calgrid.grid import Cell
+from calgrid.selection import read_selection
 
 TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
 CHEAP_AND_JOINT = {"select", "significance", "overall_tables", "all_tables", "language_tables_cldr4"}  # read all cells
@@ -286,6 +287,37 @@ def test_a_new_shard_of_languages_is_scored_alone(finished):
     assert len(plan.pop("score")) % 3 == 0  # the base model and both smoothings
     assert not {path for path in plan.pop("prepare_benchmark") if Path(path).stem in ("yo", "sw")}
     assert set(plan) <= CHEAP_AND_JOINT | {"metrics"}
+
+
+def test_with_one_learning_rate_the_selected_cells_are_all(finished):
+    assert finished.plan("all", settings={"scoring": {"cells": "selected"}}) == {}
+
+
+def test_only_selected_cells_are_scored_and_the_rest_later(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    for folder in ("scores", "metrics"):
+        shutil.rmtree(tmp_path / "results" / folder)
+    workflow = Workflow(tmp_path, *TINY)
+    every = {"grid": {"lr": ["1e-3", "2e-3"]}}
+    selected = {**every, "scoring": {"cells": "selected"}}
+    figure = "results/figs/reliability_yo.svg"
+
+    workflow.run("all_tables", figure, settings=selected)
+    chosen = read_selection(tmp_path / "results/selection.parquet")
+    wanted = {Cell("tiny-llama"), *(cell for arm in chosen.values() for cell in arm)}
+    assert len(wanted) == 3
+    assert cells([str(path) for path in (tmp_path / "results/scores").rglob("low.parquet")]) == wanted
+    assert workflow.plan("all_tables", figure, settings=selected) == {}
+
+    plan = workflow.plan("all_tables", settings=every)
+    missing = plan.pop("score")
+    assert len(missing) == 2
+    assert not cells(missing) & wanted
+    assert cells(plan.pop("metrics")) == cells(missing)
+    assert set(plan) <= CHEAP_AND_JOINT - {"select"}
+
+    workflow.run(*missing, settings=every)
+    assert workflow.plan("all_tables", figure, settings=selected) == {}
 
 
 def test_what_a_device_takes_at_once_trains_nothing_again(finished):

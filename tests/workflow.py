@@ -46,7 +46,7 @@ class Workflow:
         text = self.run(*targets, "--dry-run", settings=settings).stdout
         planned: dict[str, list[str]] = defaultdict(list)
         for rule, outputs in re.findall(
-            r"^(?:local)?rule (\w+):\n(?:    input: .*\n)?    output: (.*)$", text, re.MULTILINE
+            r"^(?:local)?(?:rule|checkpoint) (\w+):\n(?:    input: .*\n)?    output: (.*)$", text, re.MULTILINE
         ):
             planned[rule] += outputs.split(", ")
         return {rule: sorted(outputs) for rule, outputs in planned.items()}

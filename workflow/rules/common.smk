@@ -198,12 +198,24 @@ def cell_scores(benchmark, cell):
     return [grid.scores(benchmark, cell, shard) for shard in grid.shards_in_grid(CONFIG, benchmark)]
 
 
+def scored_cells():
+    """The cells that tables and figures ask for: all, or the base models and the selected ones."""
+    cells = grid.cells(CONFIG)
+    if CONFIG.scoring.cells == "all":
+        return cells
+    path = checkpoints.select.get().output[0]  # before it is written, Snakemake leaves here and comes again after
+    from calgrid.selection import read_selection  # here: it imports polars
+
+    selected = {cell for arm in read_selection(path).values() for cell in arm}
+    return [cell for cell in cells if cell.is_base or cell in selected]
+
+
 def grid_metrics(benchmark):
-    return [grid.metrics(benchmark, cell.path) for cell in grid.cells(CONFIG)]
+    return [grid.metrics(benchmark, cell.path) for cell in scored_cells()]
 
 
 def grid_scores(benchmark):
-    return [path for cell in grid.cells(CONFIG) for path in cell_scores(benchmark, cell.path)]
+    return [path for cell in scored_cells() for path in cell_scores(benchmark, cell.path)]
 
 
 def language_scores(benchmark, language, sft_datasets):
@@ -215,7 +227,7 @@ def language_scores(benchmark, language, sft_datasets):
     smoothings = CONFIG.evaluation.smoothing
     return [
         grid.scores(benchmark, cell.path, shard)
-        for cell in grid.cells(CONFIG)
+        for cell in scored_cells()
         if cell.is_base or (cell.sft in sft_datasets and cell.smoothing in smoothings)
     ]
 

@@ -1,5 +1,5 @@
 # Selection: the learning rate of each model, SFT set and smoothing.
-rule select:
+checkpoint select:
     input:
         [grid.train_record(cell.path) for cell in grid.tuned_cells(CONFIG)],
     output:

@@ -2,7 +2,7 @@
 rule overall_tables:
     input:
         selection="results/selection.parquet",
-        metrics=[path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
+        metrics=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
         significance=expand("results/significance/{benchmark}.parquet", benchmark=CONFIG.grid.benchmarks),
     output:
         overall_tables(),
@@ -28,7 +28,7 @@ for benchmark in CONFIG.grid.benchmarks:
             f"language_tables_{benchmark}"
         input:
             selection="results/selection.parquet",
-            metrics=grid_metrics(benchmark),
+            metrics=lambda w, benchmark=benchmark: grid_metrics(benchmark),
             significance=f"results/significance/{benchmark}.parquet",
         output:
             language_tables(benchmark),

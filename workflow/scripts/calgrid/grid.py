@@ -62,7 +62,7 @@ def base_cells(config: Config) -> list[Cell]:
 
 
 def cells(config: Config) -> list[Cell]:
-    """Everything that is scored: the base models, then the tuned ones."""
+    """Every cell: the base models, then the tuned ones."""
     return base_cells(config) + tuned_cells(config)
 
 
