@@ -16,7 +16,18 @@ from babel.core import get_global
 import make_demo_data
 from calgrid import cldr
 from calgrid.cldr import Fact, arguable_answers, facts, wording
-from calgrid.demo_data import LANGUAGES, TIERS, DemoSettings, choose_facts, corpus, instruction_sets, write_demo_data
+from calgrid.demo_data import (
+    EXAMPLES,
+    LANGUAGES,
+    TEST_SHARES,
+    TIERS,
+    DemoSettings,
+    benchmarks,
+    choose_facts,
+    corpus,
+    instruction_sets,
+    write_demo_data,
+)
 from calgrid.errors import UserError
 
 SMALL = DemoSettings(rounds=4, sft_rows=60, questions=40, territories=30)
@@ -143,6 +154,18 @@ def test_a_question_has_one_id_in_all_languages(folder: Path, benchmark: str, ke
     assert len({row[key] for row in rows["en"]}) == SMALL.questions
     for language in LANGUAGES:
         assert [(row[key], row["answer"]) for row in rows[language]] == [(r[key], r["answer"]) for r in rows["en"]]
+
+
+@pytest.mark.parametrize("benchmark", ["cldr4", "cldr10"])
+def test_the_examples_ask_for_facts_that_no_test_asks_for(benchmark: str) -> None:
+    chosen = choose_facts(DemoSettings())
+    examples = chosen.examples[benchmark]
+    assert Counter(fact.subject for fact, _ in examples) == dict.fromkeys(TEST_SHARES, EXAMPLES)
+    assert not {fact for fact, _ in examples} & {fact for fact, _ in chosen.tests[benchmark]}
+    tables = benchmarks(chosen)[benchmark]
+    assert {len(table) for (_, split), table in tables.items() if split == "dev"} == {len(examples)}
+    key = "sample_id" if benchmark == "cldr4" else "question_id"
+    assert not {*tables["yo", "dev"][key]} & {*tables["yo", "test"][key]}
 
 
 def test_high_resource_languages_are_frequent_and_low_ones_rare(folder: Path) -> None:

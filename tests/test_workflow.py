@@ -42,6 +42,7 @@ def test_the_papers_grid_is_planned_without_network_in_time(tmp_path):
     assert time.monotonic() - started < 60  # 15 s on an idle machine; stated by a benchmark, guarded here
     assert len(plan["train"]) == 2 * 108
     assert len(plan["base_model"]) == 3
+    assert len(plan["tokenize"]) == 2 * 3 * 2 * 3
     assert len(plan["score"]) == 111 * 2 * 3
     assert len(plan["metrics"]) == 111 * 2
     assert len(plan["select"]) == 1
@@ -277,7 +278,8 @@ def test_an_addition_plans_its_own_cells_alone(finished, addition, new_cells):
         else []
     )
     assert plan.pop("pretrain", []) == (["results/pretrained/tiny-gemma2"] if bases else [])
-    assert set(plan) <= CHEAP_AND_JOINT
+    assert ("tokenize" in plan) == bool(bases)
+    assert set(plan) <= CHEAP_AND_JOINT | {"tokenize"}
 
 
 def test_a_new_shard_of_languages_is_scored_alone(finished):
@@ -286,7 +288,21 @@ def test_a_new_shard_of_languages_is_scored_alone(finished):
     assert "low" not in {Path(path).stem for path in plan["score"]}
     assert len(plan.pop("score")) % 3 == 0  # the base model and both smoothings
     assert not {path for path in plan.pop("prepare_benchmark") if Path(path).stem in ("yo", "sw")}
+    assert not {path for path in plan.pop("tokenize") if Path(path).stem == "low"}
     assert set(plan) <= CHEAP_AND_JOINT | {"metrics"}
+
+
+def test_a_few_shot_prompt_scores_again_and_trains_nothing(finished):
+    plan = finished.plan("all_tables", settings={"scoring": {"shots": 2, "language": "native"}})
+    assert {Path(path).stem for path in plan.pop("prepare_examples")} == {"ha", "so", "sw", "yo"}
+    assert len(plan.pop("tokenize")) == 2
+    assert len(plan.pop("score")) == len(plan.pop("metrics")) == 3
+    assert set(plan) <= CHEAP_AND_JOINT
+
+
+def test_an_audit_of_a_grid_trains_and_scores_nothing(tmp_path):
+    plan = Workflow(tmp_path).plan("audit")
+    assert set(plan) == {"audit", "base_model", "prepare_benchmark", "tokenize"} - {"audit"}
 
 
 def test_with_one_learning_rate_the_selected_cells_are_all(finished):

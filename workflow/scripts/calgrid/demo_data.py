@@ -36,6 +36,7 @@ LANGUAGES = tuple(WEIGHTS)
 LETTERS = "ABCDEFGHIJ"
 CATEGORIES = {"currency": "territories", "language": "territories", "month": "calendar", "weekday": "calendar"}
 TEST_SHARES = {"currency": 0.35, "language": 0.35, "month": 0.2, "weekday": 0.1}
+EXAMPLES = 5  # of each subject, in split dev: as in Global-MMLU
 FACTS_PER_ANSWER = 4  # so many territories at most with one currency or language
 FACTS_PER_DOCUMENT = 5
 CHOICE_SHARE = 0.3  # of the facts are asked with options in each round
@@ -69,6 +70,7 @@ class Facts:
 
     known: list[Fact]
     tests: dict[str, list[tuple[Fact, list[str]]]]  # benchmark -> question
+    examples: dict[str, list[tuple[Fact, list[str]]]]  # the same of split dev, on facts that are in no test
 
     @cached_property
     def asked(self) -> set[tuple[Fact, frozenset[str]]]:
@@ -129,7 +131,15 @@ def choose_facts(settings: DemoSettings) -> Facts:
         tested += rng.sample(pool, wanted)
     four = [(fact, options(rng, fact, known, 4)) for fact in tested]
     ten = [(fact, options(rng, fact, known, rng.randint(3, 10))) for fact in tested]
-    return Facts(known, {"cldr4": four, "cldr10": ten})
+    shown: list[Fact] = []
+    for subject in TEST_SHARES:
+        pool = sorted({fact for fact in known if fact.subject == subject} - set(tested))
+        shown += rng.sample(pool, min(EXAMPLES, len(pool)))
+    examples = {
+        "cldr4": [(fact, options(rng, fact, known, 4)) for fact in shown],
+        "cldr10": [(fact, options(rng, fact, known, rng.randint(3, 10))) for fact in shown],
+    }
+    return Facts(known, {"cldr4": four, "cldr10": ten}, examples)
 
 
 def options(rng: random.Random, fact: Fact, known: Sequence[Fact], count: int) -> list[str]:
@@ -258,28 +268,29 @@ def _messages(rng: random.Random, words: Wording, chosen: Facts) -> dict[str, An
     return {"messages": turns}
 
 
-def benchmarks(chosen: Facts) -> dict[str, dict[str, pl.DataFrame]]:
-    """Benchmark -> language -> questions: cldr4 in Global-MMLU's columns, cldr10 in MMLU-ProX's.
+def benchmarks(chosen: Facts) -> dict[str, dict[tuple[str, str], pl.DataFrame]]:
+    """Benchmark -> (language, split) -> questions: cldr4 in Global-MMLU's columns, cldr10 in MMLU-ProX's.
 
     A question has one id, and the same options in the same order, in all languages.
     """
     rows = {"cldr4": _four_options, "cldr10": _ten_options}
     nullable = {f"option_{position}": pl.String for position in range(10)}
-    tables: dict[str, dict[str, pl.DataFrame]] = {}
-    for name, questions in chosen.tests.items():
-        tables[name] = {
-            language: pl.DataFrame([rows[name](wording(language), n, *q) for n, q in enumerate(questions)]).cast(
-                {column: kind for column, kind in nullable.items() if name == "cldr10"}
-            )
-            for language in LANGUAGES
-        }
+    tables: dict[str, dict[tuple[str, str], pl.DataFrame]] = {name: {} for name in chosen.tests}
+    for split, of_split in (("test", chosen.tests), ("dev", chosen.examples)):
+        for name, questions in of_split.items():
+            for language in LANGUAGES:
+                found = [rows[name](wording(language), split, n, *q) for n, q in enumerate(questions)]
+                table = pl.DataFrame(found)
+                tables[name][language, split] = table.cast(
+                    {c: kind for c, kind in nullable.items() if name == "cldr10"}
+                )
     return tables
 
 
-def _four_options(words: Wording, number: int, fact: Fact, codes: Sequence[str]) -> dict[str, Any]:
+def _four_options(words: Wording, split: str, number: int, fact: Fact, codes: Sequence[str]) -> dict[str, Any]:
     texts = words.options(fact.subject, codes)
     return {
-        "sample_id": f"{fact.subject}/test/{number}",
+        "sample_id": f"{fact.subject}/{split}/{number}",
         "subject": fact.subject,
         "subject_category": CATEGORIES[fact.subject],
         "question": words.question(fact),
@@ -289,11 +300,11 @@ def _four_options(words: Wording, number: int, fact: Fact, codes: Sequence[str])
     }
 
 
-def _ten_options(words: Wording, number: int, fact: Fact, codes: Sequence[str]) -> dict[str, Any]:
+def _ten_options(words: Wording, split: str, number: int, fact: Fact, codes: Sequence[str]) -> dict[str, Any]:
     texts = words.options(fact.subject, codes)
     right = codes.index(fact.answer)
     return {
-        "question_id": number,
+        "question_id": number if split == "test" else 10_000 + number,
         "question": words.question(fact),
         **{f"option_{position}": texts[position] if position < len(texts) else None for position in range(10)},
         "answer": LETTERS[right],
@@ -307,19 +318,24 @@ def _write_instruction_set(folder: Path, name: str, rows: Sequence[dict[str, Any
     """A folder as on the Hub: train.jsonl and a card."""
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     files.write_text(folder / "train.jsonl", "\n".join(lines) + "\n")
-    _write_card(folder, name, {"default": ("train", "train.jsonl")}, "An instruction set")
+    _write_card(folder, name, {("default", "train"): "train.jsonl"}, "An instruction set")
 
 
-def _write_benchmark(folder: Path, name: str, tables: dict[str, pl.DataFrame], made_by: dict[str, Any]) -> None:
-    """A folder as on the Hub: one configuration a language, split test, and a card."""
-    for language, table in tables.items():
-        files.write_parquet(table, folder / language / "test-00000-of-00001.parquet", made_by)
-    _write_card(folder, name, {language: ("test", f"{language}/test-*") for language in tables}, "A benchmark")
+def _write_benchmark(
+    folder: Path, name: str, tables: dict[tuple[str, str], pl.DataFrame], made_by: dict[str, Any]
+) -> None:
+    """A folder as on the Hub: one configuration a language, splits test and dev, and a card."""
+    for (language, split), table in tables.items():
+        files.write_parquet(table, folder / language / f"{split}-00000-of-00001.parquet", made_by)
+    _write_card(folder, name, {key: "{}/{}-*".format(*key) for key in tables}, "A benchmark")
 
 
-def _write_card(folder: Path, name: str, configurations: dict[str, tuple[str, str]], what: str) -> None:
+def _write_card(folder: Path, name: str, paths: dict[tuple[str, str], str], what: str) -> None:
+    """README.md, whose head names the files of each (configuration, split)."""
     lines = ["---", "configs:"]
-    for configuration, (split, path) in configurations.items():
-        lines += [f"- config_name: {configuration}", "  data_files:", f"  - split: {split}", f"    path: {path}"]
+    for configuration in dict.fromkeys(configuration for configuration, _ in paths):
+        lines += [f"- config_name: {configuration}", "  data_files:"]
+        for (of, split), path in paths.items():
+            lines += [f"  - split: {split}", f"    path: {path}"] if of == configuration else []
     text = f"{what} for the demonstration of CalGrid, made from facts of the CLDR {CLDR_VERSION}; not a published one."
     files.write_text(folder / "README.md", "\n".join([*lines, "---", f"# {name}", text, LICENCE, ""]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from calgrid.files import content_hash
 
-DEMO_VERSION = 1  # 1: first version
+DEMO_VERSION = 2  # 2: a split of examples, dev; 1: first version
 PREPARE_VERSION = 1  # 1: first version
 PRETRAIN_VERSION = 1  # 1: first version
 TRAIN_VERSION = 1  # 1: first version
