@@ -122,9 +122,9 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_file_bit_for_bit(
 
     # A slow device, so that there is a middle to be killed in.
     slow = (
-        "import runpy, sys, time; sys.argv = sys.argv[1:]; import calgrid.scoring as s; real = s.score_batch\n"
+        "import runpy, sys, time; sys.argv = sys.argv[1:]; import calgrid.scoring as s; real = s.launch\n"
         "def slow(*a): time.sleep(1); return real(*a)\n"
-        "s.score_batch = slow; runpy.run_path(sys.argv[0], run_name='__main__')"
+        "s.launch = slow; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(program_file).parent)}
     job = subprocess.Popen([sys.executable, "-c", slow, *command[1:]], env=environment, stderr=subprocess.DEVNULL)

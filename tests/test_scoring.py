@@ -173,6 +173,22 @@ def test_logits_of_a_bfloat16_model_do_not_tie():
     assert len(exact[0].bfloat16().unique()) < exact.shape[1]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_gpu_gives_the_cpus_scores_within_bfloat16(architecture):
+    model = tiny_model(architecture)
+    asked = [question(n, header) for n in (3, 30) for header in ((), (1, *range(3, 40)))]
+    numbered = [Question(str(i), q.prompt, q.texts, q.letters, q.header) for i, q in enumerate(asked)]
+    assert greatest_difference(deepcopy(model).cuda(), model, numbered) < 1e-4
+    half = deepcopy(model).bfloat16().cuda()
+    assert greatest_difference(half, model, numbered) < 0.5
+    hidden = torch.randn(64, 32).bfloat16().cuda() * 8
+    exact = hidden.double() @ half.lm_head.weight.double().T
+    if architecture == "gemma2":
+        exact = torch.tanh(exact / 30) * 30
+    assert (logits(half, hidden) - exact).abs().max() < 1e-4 * exact.abs().max()
+
+
 # The layout.
 
 
@@ -216,7 +232,7 @@ def test_batches_keep_every_question_the_budget_and_one_header():
 def test_the_headers_keys_are_not_extended_by_rows():
     header = Header(MODELS["llama"], (1, 5, 6))
     before = header.layers[0].keys.clone()
-    scoring.score_batch(MODELS["llama"], header, [lay_out([question(4)])])
+    scoring.launch(MODELS["llama"], header, [lay_out([question(4)])])
     assert torch.equal(header.layers[0].keys, before)
 
 

@@ -30,6 +30,11 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def on_device(model: PreTrainedModel, tensor: torch.Tensor) -> torch.Tensor:
+    """A CPU tensor on the model's device, without waiting for what a GPU is doing."""
+    return tensor.pin_memory().to(model.device, non_blocking=True) if model.device.type == "cuda" else tensor
+
+
 def weights_of(record: str | Path) -> dict[str, Any]:
     """Where the weights of a cell lie, as keyword arguments of transformers' `from_pretrained`."""
     weights = read_json(record)["weights"]
@@ -112,9 +117,14 @@ def hidden_states(model: PreTrainedModel, **inputs: Any) -> torch.Tensor:
 def logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     """The LM head on hidden states (N, D), final soft-cap included: logits (N, V), computed in float32.
 
-    The product itself is in float32: rounded to bfloat16, logits of about 20 lie 0.125 apart and options tie.
+    Rounded to bfloat16, logits of about 20 lie 0.125 apart and options tie. Products of bfloat16 numbers are exact
+    in float32, so on a GPU a bfloat16 head gives float32 logits without a float32 copy of its weights.
     """
-    values = torch.nn.functional.linear(hidden.float(), model.lm_head.weight.float())
+    weight = model.lm_head.weight
+    if hidden.is_cuda and hidden.dtype == weight.dtype == torch.bfloat16:
+        values = torch.mm(hidden, weight.T, out_dtype=torch.float32)
+    else:
+        values = torch.nn.functional.linear(hidden.float(), weight.float())
     if cap := getattr(model.config, "final_logit_softcapping", None):
         values = torch.tanh(values / cap) * cap
     return values

@@ -16,8 +16,10 @@ its keys and values stand before every row. The result equals one forward pass a
 
 import logging
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -25,12 +27,12 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from calgrid.errors import UserError
-from calgrid.modeling import attention_masks, device, hidden_states, logits, within_budget
+from calgrid.modeling import attention_masks, hidden_states, logits, on_device, within_budget
 from calgrid.prompts import Question, shared_length
 
 log = logging.getLogger(__name__)
 
-HEAD_VALUES = 2**24  # logits held at once: 64 MiB in float32
+HEAD_VALUES = {"cpu": 2**24, "cuda": 2**28}  # logits held at once, in float32: 64 MiB, 1 GiB
 ROW_TOKENS = 1024  # questions that share tokens are put into one row up to this length
 WORTH_SHARING = 0.1  # of a question's tokens, for that; attention over a longer row costs more
 
@@ -144,16 +146,17 @@ def batches(questions: Sequence[Question], batch_tokens: int) -> Iterator[list[R
 class Header(DynamicCache):
     """Keys and values of a header of H tokens, which every row of a batch reads and none extends."""
 
+    @torch.inference_mode()
     def __init__(self, model: PreTrainedModel, tokens: Sequence[int]) -> None:
         super().__init__()  # without the model's configuration: no layer forgets what left its sliding window
         self.tokens = tuple(tokens)
         self.complete = False
         if tokens:
-            places = torch.arange(len(tokens), device=device()).unsqueeze(0)
+            places = torch.arange(len(tokens), device=model.device).unsqueeze(0)
             causal = places.unsqueeze(2) >= places.unsqueeze(1)
             hidden_states(
                 model,
-                input_ids=torch.tensor([self.tokens], device=device()),
+                input_ids=torch.tensor([self.tokens], device=model.device),
                 position_ids=places,
                 attention_mask=attention_masks(model, causal, places, places),
                 past_key_values=self,
@@ -175,9 +178,19 @@ class Header(DynamicCache):
         )
 
 
+@dataclass(frozen=True)
+class Launched:
+    """A batch whose scores the device is computing."""
+
+    batch: Sequence[Row]
+    order: list[int]  # of the scored tokens on the device; entry i is token order[i] of the batch
+    logprobs: torch.Tensor  # (scored tokens,)
+    likeliest: torch.Tensor  # (scored tokens,) bool
+
+
 @torch.inference_mode()
-def score_batch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) -> list[list[list[Scored]]]:
-    """The scores of each candidate of each question of each row; the rows follow `header`."""
+def launch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) -> Launched:
+    """Begin to score the rows of a batch after `header`. On a GPU this returns before the scores are there."""
     before, length = len(header.tokens), max(map(len, batch))
     tokens = torch.zeros(len(batch), length, dtype=torch.long)
     positions = torch.zeros(len(batch), length, dtype=torch.long)
@@ -186,12 +199,26 @@ def score_batch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) ->
         tokens[b, : len(row)] = torch.tensor(row.tokens)
         positions[b, : len(row)] = torch.tensor(row.positions)
         ends[b, : len(row)] = torch.tensor(row.ends)
-    tokens, positions, ends = (tensor.to(device()) for tensor in (tokens, positions + before, ends))
 
-    place = torch.arange(length, device=device())
+    # What is scored, as (place in the batch, token), by place: the LM head is applied once to each distinct one.
+    wanted = [
+        (b * length + place, token)
+        for b, row in enumerate(batch)
+        for question, paths in zip(row.questions, row.paths, strict=True)
+        for candidate, path in zip(question.candidates, paths, strict=True)
+        for place, token in zip(path, candidate, strict=True)
+    ]
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    places = sorted({place for place, _ in wanted})
+    head_row = {place: index for index, place in enumerate(places)}
+    scored_at = [head_row[wanted[i][0]] for i in order]
+    scored_tokens = on_device(model, torch.tensor([wanted[i][1] for i in order]))
+
+    tokens, positions, ends = (on_device(model, tensor) for tensor in (tokens, positions + before, ends))
+    place = torch.arange(length, device=model.device)
     below = (place.unsqueeze(1) >= place) & (place.unsqueeze(1) < ends.unsqueeze(1))  # (B, T, T)
     allowed = torch.nn.functional.pad(below, (before, 0), value=True)  # (B, T, H + T)
-    key_positions = torch.cat([torch.arange(before, device=device()).repeat(len(batch), 1), positions], dim=1)
+    key_positions = torch.cat([torch.arange(before, device=model.device).repeat(len(batch), 1), positions], dim=1)
     hidden = hidden_states(
         model,
         input_ids=tokens,
@@ -200,40 +227,37 @@ def score_batch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) ->
         past_key_values=header,
     )
 
-    # One head application for each distinct place, however many candidates pass through it.
-    places = sorted(
-        {b * length + place for b, row in enumerate(batch) for paths in row.paths for p in paths for place in p}
-    )
-    head_row = {place: index for index, place in enumerate(places)}
-    wanted = [
-        (head_row[b * length + place], token)
-        for b, row in enumerate(batch)
-        for question, paths in zip(row.questions, row.paths, strict=True)
-        for candidate, path in zip(question.candidates, paths, strict=True)
-        for place, token in zip(path, candidate, strict=True)
-    ]
-    index, token = (torch.tensor(column, device=device()) for column in zip(*wanted, strict=True))
-    chosen = hidden.flatten(0, 1)[torch.tensor(places, device=device())]  # (places, D)
-    logprobs = torch.empty(len(wanted), device=device())
-    likeliest = torch.empty(len(wanted), dtype=torch.bool, device=device())
-    step = max(1, HEAD_VALUES // model.config.vocab_size)
+    chosen = hidden.flatten(0, 1)[on_device(model, torch.tensor(places))]  # (places, D)
+    rows = on_device(model, torch.tensor(scored_at))
+    logprobs, likeliest = [], []
+    step = max(1, HEAD_VALUES[model.device.type] // model.config.vocab_size)
     for start in range(0, len(places), step):
         values = logits(model, chosen[start : start + step])
-        here = (index >= start) & (index < start + step)
-        at = index[here] - start
-        chosen_value = values[at, token[here]]
+        part = slice(bisect_left(scored_at, start), bisect_left(scored_at, start + step))
+        at, token = rows[part] - start, scored_tokens[part]
+        chosen_value = values[at, token]
         top, top_token = values.max(-1)
         log_sum = values.sub_(top.unsqueeze(1)).exp_().sum(-1).log()  # log-softmax without a second array of this size
-        logprobs[here] = chosen_value - top[at] - log_sum[at]
-        likeliest[here] = top_token[at] == token[here]
+        logprobs.append(chosen_value - top[at] - log_sum[at])
+        likeliest.append(top_token[at] == token)
+    return Launched(batch, order, torch.cat(logprobs), torch.cat(likeliest))
 
-    flat = zip(logprobs.tolist(), likeliest.tolist(), strict=True)
 
-    def scored(candidate: list[int]) -> Scored:
-        found = [next(flat) for _ in candidate]
-        return Scored([logprob for logprob, _ in found], all(likely for _, likely in found))
-
-    return [[[scored(candidate) for candidate in question.candidates] for question in row.questions] for row in batch]
+def collect(launched: Launched) -> Iterator[tuple[Question, list[Scored]]]:
+    """Each question of a batch with the scores of its candidates, once they are there."""
+    found: list[tuple[float, bool]] = [(0.0, False)] * len(launched.order)
+    for index, value in zip(
+        launched.order, zip(launched.logprobs.tolist(), launched.likeliest.tolist(), strict=True), strict=True
+    ):
+        found[index] = value
+    in_turn = iter(found)
+    for row in launched.batch:
+        for question in row.questions:
+            scored = []
+            for candidate in question.candidates:
+                logprobs, likeliest = zip(*islice(in_turn, len(candidate)), strict=True)
+                scored.append(Scored(list(logprobs), all(likeliest)))
+            yield question, scored
 
 
 def score_questions(
@@ -241,23 +265,24 @@ def score_questions(
 ) -> Iterator[tuple[Question, list[Scored]]]:
     """Each question with the scores of its candidates, in the order of computation.
 
-    Where a batch does not fit the GPU's memory, it and all later ones are cut to half the tokens, until they fit.
+    A batch is launched before the scores of the one before are collected, so that a GPU does not wait for Python.
+    Where one does not fit the GPU's memory, it and all later ones are cut to half the tokens, until they fit.
 
     Raises:
         UserError: a single row does not fit the memory.
     """
     limit = batch_tokens
     header = Header(model, ())
+    launched: Launched | None = None
     for planned in batches(questions, batch_tokens):
         tokens = planned[0].questions[0].header
         if tokens != header.tokens:
-            with torch.inference_mode():
-                header = Header(model, tokens)
+            header = Header(model, tokens)
         pending = list(within_budget(planned, len, limit))
         while pending:
-            batch = pending.pop(0)
+            batch = pending[0]
             try:
-                results = score_batch(model, header, batch)
+                following = launch(model, header, batch)
             except torch.OutOfMemoryError:
                 if len(batch) == 1:
                     raise UserError(
@@ -267,10 +292,14 @@ def score_questions(
                 limit = len(batch) * len(batch[0]) // 2
                 log.warning("out of memory: going on with %d tokens a forward pass", limit)
                 torch.cuda.empty_cache()
-                pending = [part for whole in (batch, *pending) for part in within_budget(whole, len, limit)]
+                pending = [part for whole in pending for part in within_budget(whole, len, limit)]
                 continue
-            for row, of_row in zip(batch, results, strict=True):
-                yield from zip(row.questions, of_row, strict=True)
+            del pending[0]
+            if launched:
+                yield from collect(launched)
+            launched = following
+    if launched:
+        yield from collect(launched)
 
 
 def score_language(
