@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from copy import deepcopy
 
 import polars as pl
 import pytest
