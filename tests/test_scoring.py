@@ -230,6 +230,16 @@ def test_batches_keep_every_question_the_budget_and_one_header():
     assert list(batches(asked[::-1], 64)) == found
 
 
+def test_little_is_padded():
+    lengths = torch.distributions.LogNormal(4.8, 0.6).sample((600,)).int().tolist()  # about those of MMLU
+    asked = [Question(str(i), [1, i + 3, *[3] * n], [[3]], [[4]]) for i, n in enumerate(lengths)]
+    found = list(batches(asked, 8192))
+    assert sorted(int(q.id) for batch in found for row in batch for q in row.questions) == list(range(600))
+    padded = sum(len(batch) * max(map(len, batch)) for batch in found)
+    assert sum(len(row) for batch in found for row in batch) > 0.9 * padded
+    assert all(len(batch) * max(map(len, batch)) <= 8192 for batch in found)
+
+
 def test_the_headers_keys_are_not_extended_by_rows():
     header = Header(MODELS["llama"], (1, 5, 6))
     before = header.layers[0].keys.clone()

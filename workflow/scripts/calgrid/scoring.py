@@ -16,7 +16,7 @@ its keys and values stand before every row. The result equals one forward pass a
 
 import logging
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -129,18 +129,29 @@ def share_rows(questions: Sequence[Question]) -> Iterator[list[Question]]:
 
 
 def batches(questions: Sequence[Question], batch_tokens: int) -> Iterator[list[Row]]:
-    """Rows with one header and of like length, padded size at most `batch_tokens` (a longer row goes alone).
+    """Rows with one header, padded size at most `batch_tokens` (a longer row goes alone).
 
-    The longest come first, so that memory runs out early or not at all. The grouping depends on the questions and
-    the budget alone, so that a run that is repeated or resumed gives the same numbers.
+    The longest question that is left decides the length of a batch's rows; shorter ones fill them up, so that little
+    is padded. The longest come first, so that memory runs out early or not at all. What is in a batch depends on the
+    questions and the budget alone, so that a run that is repeated or resumed gives the same numbers.
     """
     by_header: dict[tuple[int, ...], list[Question]] = {}
     for question in questions:
         by_header.setdefault(question.header, []).append(question)
     for _, group in sorted(by_header.items()):
-        rows = [lay_out(members) for members in share_rows(group)]
-        rows.sort(key=lambda row: (-len(row), row.questions[0].id))
-        yield from within_budget(rows, len, batch_tokens)
+        shared = [(len(lay_out(members)), members) for members in share_rows(group)]
+        left = sorted(shared, key=lambda item: (item[0], item[1][0].id))  # by length
+        while left:
+            length = left[-1][0]
+            rows = []
+            while left and len(rows) < max(1, batch_tokens // length):
+                room, row = length, []
+                while fitting := bisect_right(left, room, key=lambda item: item[0]):
+                    taken, members = left.pop(fitting - 1)
+                    room -= taken
+                    row += members
+                rows.append(lay_out(row))
+            yield rows
 
 
 class Header(DynamicCache):
