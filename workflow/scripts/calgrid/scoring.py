@@ -10,7 +10,8 @@ For the prompt `a b` and the candidates `c d`, `c e` and `f`:
     scored at  .  c  d        the tokens scored from the hidden state at each place
                .  f  e
 
-The last token of a candidate is scored but never fed. A header shared by many questions goes through the model once;
+The last token of a candidate is scored but never fed. Questions that share nothing stand side by side in a row, where
+it has room: a row is a forest. A header shared by many questions goes through the model once;
 its keys and values stand before every row. The result equals one forward pass a candidate.
 """
 
@@ -145,7 +146,8 @@ def batches(questions: Sequence[Question], batch_tokens: int) -> Iterator[list[R
             length = left[-1][0]
             rows = []
             while left and len(rows) < max(1, batch_tokens // length):
-                room, row = length, []
+                room = length
+                row: list[Question] = []
                 while fitting := bisect_right(left, room, key=lambda item: item[0]):
                     taken, members = left.pop(fitting - 1)
                     room -= taken
