@@ -1,11 +1,13 @@
-# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests.
+# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring` sets up
+# and compares scoring with lm-evaluation-harness (QUICK=1: in two minutes).
 # Needs Python 3.11 or newer (with its venv module), git and make.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN = .venv/bin
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
+PEER = .venv/peer
 
-.PHONY: demo test lint lock
+.PHONY: demo test lint lock bench-scoring
 
 # One at a time in a folder; the lock that a killed one left behind is removed.
 demo: .venv/installed
@@ -31,6 +33,15 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+# The harness lives in an environment of its own, of its own lock file.
+bench-scoring: .venv/installed $(PEER)/installed
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/scoring.py --peer-python $(PEER)/bin/python $(if $(QUICK),--quick)
+
+$(PEER)/installed: benchmarks/requirements.lock .venv/installed
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.lock
+	touch $@
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' || \

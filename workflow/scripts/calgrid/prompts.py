@@ -107,6 +107,14 @@ def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
     return bisect_left(range(1, min(len(a), len(b)) + 1), True, key=lambda n: a[:n] != b[:n])
 
 
+def questions_of(tokens: pl.DataFrame) -> list[Question]:
+    """The rows of a frame of `TOKENS`."""
+    return [
+        Question(row["question_id"], row["prompt"], row["texts"], row["letters"], tuple(row["header"]))
+        for row in tokens.iter_rows(named=True)
+    ]
+
+
 def prompt_text(question: str, options: Sequence[str], settings: Prompting, answer_word: str) -> str:
     lines = [settings.option.format(letter=letter, text=text) for letter, text in zip(LETTERS, options, strict=False)]
     return settings.prompt.format(question=question, options="\n".join(lines), answer_word=answer_word)

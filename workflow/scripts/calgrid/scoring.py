@@ -29,7 +29,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from calgrid.errors import UserError
 from calgrid.modeling import attention_masks, hidden_states, logits, on_device, within_budget
-from calgrid.prompts import Question, shared_length
+from calgrid.prompts import Question, questions_of, shared_length
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def batches(questions: Sequence[Question], batch_tokens: int) -> Iterator[list[R
         left = sorted(shared, key=lambda item: (item[0], item[1][0].id))  # by length
         while left:
             length = left[-1][0]
-            rows = []
+            rows: list[Row] = []
             while left and len(rows) < max(1, batch_tokens // length):
                 room = length
                 row: list[Question] = []
@@ -333,12 +333,8 @@ def score_language(
         UserError: see `score_questions`.
     """
     records = {record["question_id"]: record for record in tokens.iter_rows(named=True)}
-    questions = [
-        Question(id_, record["prompt"], record["texts"], record["letters"], tuple(record["header"]))
-        for id_, record in records.items()
-    ]
     rows = []
-    for question, candidates in score_questions(model, questions, batch_tokens):
+    for question, candidates in score_questions(model, questions_of(tokens), batch_tokens):
         record = records[question.id]
         n_options = len(question.texts)
         texts, letters = candidates[:n_options], candidates[n_options:]
