@@ -18,40 +18,25 @@ def run(program: str, *arguments: str | Path) -> None:
 
 def seconds(model: Path, data: Path | None, folder: Path) -> tuple[float, float]:
     """From the start of `score.py` to its first scored batch, and to its end, on real questions."""
-    source = ["--path", str(data / "hub/cais/mmlu")] if data else ["--hub", "cais/mmlu"]
+    source = ("--path", data / "hub/cais/mmlu") if data else ("--hub", "cais/mmlu")
     questions, base, tokens = folder / "dev.parquet", folder / "base.json", folder / "tokens.parquet"
-    manifest = ["--manifest", str(folder / "manifest.json")]
-    benchmark = [
-        "--language",
-        "en",
-        "--layout",
-        "mmlu",
-        "--config",
-        "all",
-        "--split",
-        "dev",
-        "--output",
-        str(questions),
-    ]
-    run("prepare_benchmark.py", *source, *benchmark, *manifest)
+    manifest = folder / "manifest.json"
+    output = folder / "benchmark=mmlu/model=tiny/sft=base/smoothing=none/lr=none/seed=0/en.parquet"
+    run(
+        "prepare_benchmark.py",
+        *(*source, "--language", "en", "--layout", "mmlu", "--config", "all", "--split", "dev"),
+        *("--output", questions, "--manifest", manifest),
+    )
     run("base_model.py", "--path", model, "--output", base)
     run(
         "tokenize_benchmark.py",
-        *("--model", base, "--benchmark", "mmlu", "--questions", f"en={questions}", "--output", tokens, *manifest),
+        *("--model", base, "--benchmark", "mmlu", "--questions", f"en={questions}"),
+        *("--output", tokens, "--manifest", manifest),
     )
-    output = folder / "benchmark=mmlu/model=tiny/sft=base/smoothing=none/lr=none/seed=0/en.parquet"
-    command: list[str | Path] = [
-        sys.executable,
-        SCRIPTS / "score.py",
-        "--model",
-        base,
-        "--tokens",
-        tokens,
-        "--output",
-        output,
-    ]
+    command = [sys.executable, str(SCRIPTS / "score.py"), "--model", str(base), "--tokens", str(tokens)]
+    command += ["--output", str(output), "--finished", str(folder / "finished")]
     started = time.perf_counter()
-    with subprocess.Popen([*command, "--finished", folder / "finished"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         log = [(time.perf_counter() - started, line) for line in process.stderr]
     whole = time.perf_counter() - started
