@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calgrid.prompts import Question, shared_length
-from calgrid.scoring import batches
+from calgrid.tries import batches
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from calgrid import files, scoring
 from calgrid.errors import UserError
 from calgrid.modeling import attention_masks, hidden_states, load_model, logits
 from calgrid.prompts import Question, tokenize_language
-from calgrid.scoring import SCHEMA, Header, batches, lay_out, score_language, score_questions, share_rows
+from calgrid.scoring import SCHEMA, Header, score_language, score_questions
 from calgrid.sections import Prompting
+from calgrid.tries import batches, lay_out, share_rows
 
 MODELS = {name: tiny_model(name) for name in ARCHITECTURES}  # transformers' default attention: the plain definition
 # Gemma2 caps its attention scores, which sdpa can't.
