@@ -48,7 +48,7 @@ rule all_figures:
 
 rule audit:
     input:
-        grid_tokens(),
+        [grid.audit(model) for model in CONFIG.grid.models],
 
 
 rule all:

@@ -82,7 +82,8 @@ def requests(
 ) -> Mapping[str, Mapping[str, list[tuple[str, str]]]]:
     """By question id the (context, continuation) pairs of its texts and of its letters, as CalGrid's prompts read."""
     settings = Prompting(shots=shots)
-    before = headers(examples, settings, "en", "Answer") if examples is not None else {}
+    subjects = set(questions["subject"])
+    before = headers(examples, "subject", subjects, settings, "en", "Answer") if examples is not None else {}
     found = {}
     for row in questions.iter_rows(named=True):
         context = before.get(row["subject"], "")

@@ -59,7 +59,7 @@ class Size:
     of_bound: float
 
 
-FULL = Size("full", 512, 256, 256, 4, 16, 200, (4, 8, 15), 0.8)
+FULL = Size("full", 512, 256, 256, 4, 8, 200, (4, 8, 15), 0.8)
 QUICK = Size("quick", 48, 24, 32, 2, 4, 8, (2.5, 5, 8), 0.6)  # a small part amortises less
 
 

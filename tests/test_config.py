@@ -104,11 +104,13 @@ MISTAKES = [
     ("scoring/cells", "some", "scoring.cells: 'some': input should be 'all' or 'selected'"),
     ("scoring/option", "{letter}.", "scoring: option: '{letter}.' must hold {text}"),
     ("scoring/language", "yo", "scoring.language: 'yo': input should be 'english' or 'native'"),
+    ("scoring/prompt", "{question:d}", "scoring: prompt: '{question:d}': write a name alone between braces"),
+    ("scoring/prompt", "{question!x}", "scoring: prompt: '{question!x}': "),
     ("scoring/shots", -1, "scoring.shots: -1: input should be greater than or equal to 0"),
     ("benchmarks/global_mmlu/example_split", "test", "example_split: 'test' is the split that is scored; name another"),
     ("audit/bos", 1, "audit.bos: 1: input should be less than 1"),
     ("audit/same", 0.1, "audit.same: unknown key; did you mean 'same_text'?"),
-    ("answer_words/yo", "", "answer_words.yo: '': string should have at least 1 character"),
+    ("answer_words/yo", " ", "answer_words.yo: ' ': string should match pattern"),
     ("device/score_attention", "flash", "device.score_attention: 'flash': input should be 'auto', 'eager', 'sdpa' or"),
     ("data/max_rejected_share", 1, "data.max_rejected_share: 1: input should be less than 1"),
     ("grid/smoothing", 0.1, "grid.smoothing: 0.1: write a list, such as [0.1]"),
@@ -160,6 +162,15 @@ def test_an_unusable_item_does_not_make_its_list_empty():
     with pytest.raises(UserError) as error:
         settings.load(changed("grid/lr", [0]))
     assert "empty" not in str(error.value)
+
+
+def test_a_native_word_needs_a_place_in_the_prompt():
+    raw = paper()
+    raw["scoring"] |= {"prompt": "{question}\n{options}\nAnswer:", "language": "native"}
+    with pytest.raises(
+        UserError, match=r"scoring: language: native: puts \{answer_word\} into the benchmark's language"
+    ):
+        settings.load(raw)
 
 
 def test_few_shot_and_native_prompts_need_examples_and_words():

@@ -45,7 +45,8 @@ def differences(folder, lm, questions: pl.DataFrame, shots: int = 0, examples: p
     tokens, _ = tokenize_language(load_tokenizer(where), questions, "xx", settings, context=context, examples=examples)
     assert len(tokens) == len(questions)
     scores = {row["question_id"]: row for row in score_language(model, tokens, 2048).iter_rows(named=True)}
-    before = headers(examples, settings, "xx", "Answer") if examples is not None else {}
+    subjects = set(questions["subject"])
+    before = headers(examples, "subject", subjects, settings, "xx", "Answer") if examples is not None else {}
     pairs, ours = [], []
     for row in questions.iter_rows(named=True):
         prompt = before.get(row["subject"], "") + prompt_text(row["question"], row["options"], settings, "Answer")

@@ -6,10 +6,12 @@ import polars as pl
 import pytest
 from models import save_tiny, tiny_tokenizer
 
+import audit as audit_program
 import tokenize_benchmark as program
+from audit import REMEDIES, problems
 from calgrid import files
 from calgrid.errors import UserError
-from calgrid.prompts import FINDINGS, TOKENS, headers, prompt_text, shared_length, tokenize_language
+from calgrid.prompts import FINDINGS, TOKENS, prompt_text, shared_length, tokenize_language
 from calgrid.sections import Audit, Prompting
 
 TOKENIZER = tiny_tokenizer()
@@ -101,14 +103,12 @@ def test_bos_stands_exactly_once():
 
 
 def test_a_token_across_the_boundary_is_counted_and_cut_as_the_harness_does():
-    tokens, audited = tokenize(
-        frame(("Question: whi", ["ch one", "x"], 0)), prompt="{question}", candidate="{candidate}"
-    )
+    tokens, audit = tokenize(frame(("Question: whi", ["ch one", "x"], 0)), prompt="{question}", candidate="{candidate}")
     (row,) = tokens.iter_rows(named=True)
     assert TOKENIZER.decode(row["prompt"]) == "<s>Question: whi"
     assert TOKENIZER.decode(row["texts"][0]) == " one"  # of "Question", ":", " which", " one"
     assert row["boundary_merges"] == 1
-    assert audited.found["boundary"] == ["q0"]
+    assert audit["boundary"] == {"questions": 1, "first": ["q0"]}
 
 
 # Few-shot.
@@ -133,25 +133,26 @@ def test_the_examples_are_the_shared_header():
     assert TOKENIZER.decode(header).rstrip().endswith("Answer: 2")
 
 
+def first_example(questions: pl.DataFrame, examples: pl.DataFrame) -> str:
+    (row,) = tokenize(questions, examples=examples, shots=1)[0].iter_rows(named=True)
+    return decoded(row)["prompt"].removeprefix("<s>").split("\n")[0]
+
+
 def test_examples_are_of_the_questions_subject_or_else_its_category():
-    examples = pl.concat([EXAMPLES, frame(("Where?", ["x", "y"], 0), subject="law")])
-    found = headers(examples, Prompting(shots=1), "en", "Answer")
-    assert {topic: text.split("\n")[0] for topic, text in found.items()} == {"maths": "One?", "law": "Where?"}
-    by_category = examples.with_columns(subject=pl.lit(None, dtype=pl.String))
-    assert list(headers(by_category, Prompting(shots=1), "en", "Answer")) == ["facts"]
-    of_all = by_category.with_columns(category=pl.lit(None, dtype=pl.String))
-    assert list(headers(of_all, Prompting(shots=4), "en", "Answer")) == [None]
+    none = pl.lit(None, dtype=pl.String)
+    examples = pl.concat([EXAMPLES, frame(("Where?", ["x", "y"], 0), subject="law", category="norms")])
+    asked = frame(WHY, subject="law", category="norms")
+    assert first_example(asked, examples) == "Where?"
+    assert first_example(asked.with_columns(subject=none), examples) == "Where?"
+    assert first_example(asked, examples.with_columns(subject=none)) == "Where?"
+    assert first_example(asked.with_columns(subject=none, category=none), examples) == "One?"
+    assert first_example(frame(WHY, subject="maths"), examples) == "One?"
 
 
 def test_too_few_examples_are_named():
-    with pytest.raises(
-        UserError, match=r"language 'en': 3 examples of 'maths', where scoring\.shots asks for 4; lower"
-    ):
+    with pytest.raises(UserError, match=r"3 examples of subject 'maths', where scoring\.shots asks for 4; lower it"):
         tokenize(MATHS, examples=EXAMPLES, shots=4)
-
-
-def test_a_question_without_examples_is_named():
-    with pytest.raises(UserError, match=r"language 'en', question 'q0': no examples of 'law', which scoring\.shots"):
+    with pytest.raises(UserError, match=r"language 'en': 0 examples of subject 'law', where scoring\.shots asks for 1"):
         tokenize(frame(WHY, subject="law"), examples=EXAMPLES, shots=1)
 
 
@@ -170,16 +171,24 @@ LONG = ("word " * 200, ["x", "y"], 0)
     ],
 )
 def test_what_an_audit_finds(finding, bad, settings, scored):
-    questions = frame(WHY, bad)
-    tokens, audited = tokenize(questions, context=128, **settings)
-    assert {name: ids for name, ids in audited.found.items() if ids} == {finding: ["q1"]}
+    tokens, audit = tokenize(frame(WHY, bad), context=128, **settings)
+    assert {name: audit[name]["first"] for name in FINDINGS if audit[name]["questions"]} == {finding: ["q1"]}
     assert len(tokens) == scored
-    assert audited.record()["left_out"] == 2 - scored
-    limits = Audit(**dict.fromkeys(FINDINGS, 0.0))
-    (line,) = audited.problems(limits)
-    assert line.startswith(f"language 'en': 1 of 2 questions {FINDINGS[finding][0]} (q1), more than audit.{finding} 0")
+    assert audit["questions"] == 2
+    assert audit["left_out"] == 2 - scored
+    none = Audit(**dict.fromkeys(FINDINGS, 0.0))
+    (line,) = problems(audit, none, "benchmark 'b', language 'en'")
+    assert line.startswith(f"benchmark 'b', language 'en': 1 of 2 questions {REMEDIES[finding][0]}")
+    assert f": q1; more than audit.{finding} 0 allows; " in line
     assert line.endswith(f"or raise audit.{finding}")
-    assert audited.problems(Audit(**{**limits.model_dump(), finding: 0.5})) == []
+    assert list(problems(audit, Audit(**{**none.model_dump(), finding: 0.5}), "")) == []
+
+
+def test_a_language_without_a_question_that_can_be_scored_is_refused():
+    _, audit = tokenize(frame(LONG), context=128)
+    too_long, none_left = problems(audit, Audit(), "x")
+    assert "do not fit the model's context of 128 tokens (the longest has " in too_long
+    assert none_left == "x: no question can be scored; take the language out of the benchmark"
 
 
 def test_the_context_holds_prompt_and_candidate_together():
@@ -203,15 +212,14 @@ def test_shared_length():
 
 @pytest.fixture
 def run(tmp_path):
-    """The program on two questions, with other flags on top; what it wrote."""
+    """The tokenising program and then the audit's, with flags; the tokens and their manifest."""
     save_tiny(tmp_path / "model", "llama")
-    (tmp_path / "base.json").write_text(
-        json.dumps({"weights": {"path": str(tmp_path / "model")}, "max_position_embeddings": 512})
-    )
+    record = {"weights": {"path": str(tmp_path / "model")}, "max_position_embeddings": 512, "model_type": "llama"}
+    (tmp_path / "base.json").write_text(json.dumps(record))
     facts = {"source": "s", "revision": None, "source_commit": None, "rows": 2, "sha256": "0"}
     files.write_parquet(frame(WHY, ("How?", ["x", "x"], 0)), tmp_path / "yo.parquet", facts)
 
-    def run(*flags: str):
+    def run(*flags: str, audit: tuple[str, ...] = ()):
         program.main(
             [
                 *("--model", str(tmp_path / "base.json"), "--benchmark", "b"),
@@ -219,26 +227,37 @@ def run(tmp_path):
                 *("--output", str(tmp_path / "tokens.parquet"), "--manifest", str(tmp_path / "tokens.json"), *flags),
             ]
         )
+        manifest = str(tmp_path / "tokens.json")
+        audit_program.main(["--manifests", manifest, "--output", str(tmp_path / "audit.json"), *audit])
         return pl.read_parquet(tmp_path / "tokens.parquet"), json.loads((tmp_path / "tokens.json").read_text())
 
     return run
 
 
-def test_the_manifest_has_the_findings_by_language(run):
-    tokens, manifest = run("--audit", "same_text=0.5")
+def test_the_manifest_has_the_findings_by_language(run, tmp_path):
+    tokens, manifest = run(audit=("--same-text", "0.5"))
     assert manifest["rows"] == len(tokens) == 2
     assert manifest["audit"]["yo"]["questions"] == 2
     assert manifest["audit"]["yo"]["same_text"] == {"questions": 1, "first": ["q1"]}
     assert manifest["data"]["yo"]["source"] == "s"
     assert manifest["prompting"] == Prompting().model_dump()
+    assert json.loads((tmp_path / "audit.json").read_text()) == {"b": manifest["audit"]}
 
 
-def test_findings_above_their_share_stop_the_job_before_any_output(run, tmp_path):
-    with pytest.raises(
-        UserError, match=r"'yo': 1 of 2 questions have two options with the same text \(q1\), more than"
-    ):
+def test_findings_above_their_share_stop_the_audit_and_leave_the_tokens(run, tmp_path):
+    expected = (
+        r"benchmark 'b', language 'yo': 1 of 2 questions have two options with the same text: q1; more than audit"
+    )
+    with pytest.raises(UserError, match=expected):
         run()
-    assert not (tmp_path / "tokens.parquet").exists()
+    assert not (tmp_path / "audit.json").exists()
+    assert (tmp_path / "tokens.parquet").exists()
+
+
+def test_sdpa_for_gemma2_is_refused_before_any_gpu_hour(run, tmp_path):
+    (tmp_path / "base.json").write_text((tmp_path / "base.json").read_text().replace('"llama"', '"gemma2"'))
+    with pytest.raises(UserError, match=r"device.score_attention: sdpa: Gemma2 caps its attention scores"):
+        run(audit=("--same-text", "0.5", "--attention", "sdpa"))
 
 
 @pytest.mark.parametrize(
@@ -246,9 +265,8 @@ def test_findings_above_their_share_stop_the_job_before_any_output(run, tmp_path
     [
         (["--language", "native"], "--answer-words: none for 'yo', which --language native needs"),
         (["--shots", "2"], "--examples: none for 'yo', which --shots 2 needs"),
-        (["--audit", "boundary"], "--audit 'boundary': write NAME=VALUE"),
-        (["--audit", "boundary=2"], "--boundary '2': Input should be less than 1"),
-        (["--answer-words", "yo"], "--answer-words 'yo': write NAME=VALUE"),
+        (["--answer-words", "yo"], "--answer-words 'yo': write CODE=VALUE"),
+        (["--questions", "yo=no.parquet"], "no.parquet: no such file"),
     ],
 )
 def test_bad_flags(run, flags, message):

@@ -18,6 +18,7 @@ from workflow import ROOT
 import score as program
 import tokenize_benchmark
 from calgrid import files
+from calgrid.errors import UserError
 
 LANGUAGES = ("am", "en", "yo")
 OUTPUT = "results/scores/benchmark=b/model=m/sft=base/smoothing=none/lr=none/seed=none/low.parquet"
@@ -28,7 +29,9 @@ def shard(tmp_path, monkeypatch) -> Path:
     """A folder with a model and a tokenised shard of three languages."""
     monkeypatch.chdir(tmp_path)
     save_tiny(Path("model"), "llama")
-    Path("base.json").write_text(json.dumps({"weights": {"path": "model"}, "max_position_embeddings": 512}))
+    Path("base.json").write_text(
+        json.dumps({"weights": {"path": "model"}, "max_position_embeddings": 512, "model_type": "llama"})
+    )
     facts = {"source": "s", "revision": None, "source_commit": None, "rows": 2, "sha256": "0"}
     for language in LANGUAGES:
         questions = [WHY, *((f"What is {n} in {language}?", ["x", f"{n}", "a number"], 1) for n in range(40))]
@@ -109,8 +112,19 @@ def test_what_another_model_has_finished_is_scored_again(shard, monkeypatch):
     for language in LANGUAGES:
         files.write_parquet(pl.DataFrame(), f"finished/{language}.parquet", files.read_provenance(OUTPUT))
     record = json.loads(Path("base.json").read_text())
-    Path("base.json").write_text(json.dumps({**record, "content_hash": "other"}))
+    Path("base.json").write_text(
+        json.dumps({"weights": record["weights"], "base": record, "lr": 1e-5})
+    )  # as train.json
     assert scored_languages(monkeypatch) == list(LANGUAGES)
+
+
+def test_tokens_of_another_model_and_other_files_are_refused(shard):
+    record = json.loads(Path("base.json").read_text())
+    Path("base.json").write_text(json.dumps({**record, "content_hash": "other"}))
+    with pytest.raises(UserError, match=r"--tokens tokens.parquet: made for another model than base.json"):
+        program.main([*FLAGS])
+    with pytest.raises(UserError, match=r"--tokens yo.parquet: not written by tokenize_benchmark.py"):
+        program.main([*FLAGS, "--tokens", "yo.parquet"])
 
 
 def test_killed_in_the_middle_and_started_again_gives_the_same_file_bit_for_bit(shard):

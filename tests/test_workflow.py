@@ -279,7 +279,7 @@ def test_an_addition_plans_its_own_cells_alone(finished, addition, new_cells):
     )
     assert plan.pop("pretrain", []) == (["results/pretrained/tiny-gemma2"] if bases else [])
     assert ("tokenize" in plan) == bool(bases)
-    assert set(plan) <= CHEAP_AND_JOINT | {"tokenize"}
+    assert set(plan) <= CHEAP_AND_JOINT | {"tokenize", "audit_model"}
 
 
 def test_a_new_shard_of_languages_is_scored_alone(finished):
@@ -289,7 +289,7 @@ def test_a_new_shard_of_languages_is_scored_alone(finished):
     assert len(plan.pop("score")) % 3 == 0  # the base model and both smoothings
     assert not {path for path in plan.pop("prepare_benchmark") if Path(path).stem in ("yo", "sw")}
     assert not {path for path in plan.pop("tokenize") if Path(path).stem == "low"}
-    assert set(plan) <= CHEAP_AND_JOINT | {"metrics"}
+    assert set(plan) <= CHEAP_AND_JOINT | {"metrics", "audit_model"}
 
 
 def test_a_few_shot_prompt_scores_again_and_trains_nothing(finished):
@@ -297,12 +297,35 @@ def test_a_few_shot_prompt_scores_again_and_trains_nothing(finished):
     assert {Path(path).stem for path in plan.pop("prepare_examples")} == {"ha", "so", "sw", "yo"}
     assert len(plan.pop("tokenize")) == 2
     assert len(plan.pop("score")) == len(plan.pop("metrics")) == 3
-    assert set(plan) <= CHEAP_AND_JOINT
+    assert set(plan) <= CHEAP_AND_JOINT | {"audit_model"}
 
 
 def test_an_audit_of_a_grid_trains_and_scores_nothing(tmp_path):
     plan = Workflow(tmp_path).plan("audit")
-    assert set(plan) == {"audit", "base_model", "prepare_benchmark", "tokenize"} - {"audit"}
+    assert set(plan) == {"base_model", "prepare_benchmark", "tokenize", "audit_model"}
+
+
+def test_a_prompt_that_was_tried_leaves_the_scores_of_another_one_alone(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    workflow = Workflow(tmp_path, *TINY)
+    workflow.run("audit", settings={"scoring": {"prompt": "{question}\n{answer_word}:"}})
+    assert set(workflow.plan("all_tables")) <= {"audit_model"}  # of the prompt that is configured again
+
+
+def test_a_stricter_audit_is_enforced_without_another_tokenising(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    manifest = next((tmp_path / "results/tokens").rglob("low.json"))
+    record = json.loads(manifest.read_text())
+    record["audit"]["yo"]["same_text"] = {"questions": 1, "first": ["q"]}
+    manifest.write_text(json.dumps(record))
+    workflow = Workflow(tmp_path, *TINY)
+    done = workflow.run("all_tables", "--show-failed-logs", settings={"audit": {"same_text": 0.0}}, check=False)
+    assert done.returncode
+    message = (
+        "language 'yo': 1 of 12 questions have two options with the same text: q; more than audit.same_text 0 allows"
+    )
+    assert message in done.stdout + done.stderr
+    assert manifest.exists()
 
 
 def test_with_one_learning_rate_the_selected_cells_are_all(finished):

@@ -13,7 +13,7 @@ from calgrid import config as configuration
 from calgrid import grid, versions
 from calgrid.cli import settings_flags
 from calgrid.errors import UserError
-from calgrid.files import sampled_hash
+from calgrid.files import content_hash, sampled_hash
 from calgrid.grid import BASE_CELL, CELL, Cell
 from calgrid.sections import BASE, CLDR_CORPUS, VALIDATION_LOSS, Prompting, Source, canonical_lr, canonical_smoothing
 
@@ -35,6 +35,7 @@ wildcard_constraints:
     seed=r"[^/=]+",
     benchmark=r"[^/=]+",
     shard=r"[^/=]+",
+    prompt=r"[^/=]+",
     language=r"[^/=]+",
 
 
@@ -172,7 +173,7 @@ def shard_answer_words(benchmark, shard):
     return {language: CONFIG.answer_words[language] for language in shard_data(benchmark, shard)}
 
 
-def pairs(values):
+def assignments(values):
     return [f"{name}={value}" for name, value in values.items()]
 
 
@@ -180,16 +181,29 @@ def prompting_flags():
     return settings_flags(Prompting(**CONFIG.scoring.model_dump(include=set(Prompting.model_fields))))
 
 
+def shard_prompt(benchmark, shard):
+    """A short name of how a shard's prompts are made, so that one that was tried leaves another's tokens alone."""
+    return content_hash(*prompting_flags(), *assignments(shard_answer_words(benchmark, shard)))[:8]
+
+
+def shard_prompting(wildcards):
+    """The prompt's flags, for tokens whose path names this prompt."""
+    current = shard_prompt(wildcards.benchmark, wildcards.shard)
+    if wildcards.prompt != current:
+        raise WorkflowError(f"prompt={wildcards.prompt} is not the configuration's prompt, whose name is {current}")
+    return prompting_flags()
+
+
 def shard_tokens(wildcards):
-    shard_data(wildcards.benchmark, wildcards.shard)  # which refuses an unknown benchmark or shard
-    return grid.tokens(wildcards.benchmark, wildcards.model, wildcards.shard)
+    prompt = shard_prompt(wildcards.benchmark, wildcards.shard)
+    return grid.tokens(prompt, wildcards.benchmark, wildcards.model, wildcards.shard)
 
 
-def grid_tokens():
+def model_tokens(model):
+    """The tokens of all that the grid scores with a model."""
     return [
-        grid.tokens(benchmark, model, shard)
+        grid.tokens(shard_prompt(benchmark, shard), benchmark, model, shard)
         for benchmark in CONFIG.grid.benchmarks
-        for model in CONFIG.grid.models
         for shard in grid.shards_in_grid(CONFIG, benchmark)
     ]
 

@@ -3,6 +3,7 @@ rule score:
     input:
         lambda w: prepared([shard_tokens(w)]),
         lambda w: tuned_weights(w),
+        lambda w: ancient(grid.audit(w.model)),
         record=record,
     output:
         f"results/scores/benchmark={{benchmark}}/{CELL}/{{shard}}.parquet",

@@ -1,27 +1,48 @@
-# Tokens: each shard of a benchmark as a base model reads it, audited. First in line: it costs no GPU, and what is wrong
-# with the questions or the prompt shows here.
+# Tokens: each shard of a benchmark as a base model reads it, and what is wrong with its questions. First in line, and an
+# input of every training and scoring: it costs no GPU.
+localrules:
+    audit_model,
+
+
 rule tokenize:
     input:
         lambda w: prepared(shard_data(w.benchmark, w.shard).values()),
         lambda w: prepared(shard_examples(w.benchmark, w.shard).values()),
         model=lambda w: grid.base_record(w.model),
     output:
-        tokens="results/tokens/benchmark={benchmark}/model={model}/{shard}.parquet",
-        manifest="results/tokens/benchmark={benchmark}/model={model}/{shard}.json",
+        tokens="results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.parquet",
+        manifest="results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.json",
     log:
-        "results/logs/tokenize/benchmark={benchmark}/model={model}/{shard}.log",
+        "results/logs/tokenize/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.log",
     priority: 10
     conda:
         "../../envs/calgrid.yaml"
-    resources:
-        audit=" ".join(f"{name}={share}" for name, share in CONFIG.audit),
     params:
         version=versions.TOKENIZE_VERSION,
-        questions=lambda w: pairs(shard_data(w.benchmark, w.shard)),
-        examples=lambda w: pairs(shard_examples(w.benchmark, w.shard)),
-        answer_words=lambda w: pairs(shard_answer_words(w.benchmark, w.shard)),
-        settings=lambda w: prompting_flags(),
+        questions=lambda w: assignments(shard_data(w.benchmark, w.shard)),
+        examples=lambda w: assignments(shard_examples(w.benchmark, w.shard)),
+        answer_words=lambda w: assignments(shard_answer_words(w.benchmark, w.shard)),
+        settings=shard_prompting,
     shell:
         "python $SCRIPTS/tokenize_benchmark.py --model {input.model:q} --benchmark {wildcards.benchmark:q}"
         " --questions {params.questions:q} --examples {params.examples:q} --answer-words {params.answer_words:q}"
-        " {params.settings:q} --audit {resources.audit} --output {output.tokens:q} --manifest {output.manifest:q} > {log:q} 2>&1"
+        " {params.settings:q} --output {output.tokens:q} --manifest {output.manifest:q} > {log:q} 2>&1"
+
+
+rule audit_model:
+    input:
+        lambda w: map(grid.manifest, model_tokens(w.model)),
+    output:
+        "results/audits/{model}.json",
+    log:
+        "results/logs/audit/{model}.log",
+    priority: 10
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        limits=settings_flags(CONFIG.audit),
+        attention=CONFIG.device.score_attention,
+        code=code("audit.py"),
+    shell:
+        "python $SCRIPTS/audit.py --manifests {input:q} {params.limits:q} --attention {params.attention}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -41,6 +41,7 @@ rule base_model:
 rule train:
     input:
         training_data,
+        lambda w: ancient(grid.audit(w.model)),
         base=lambda w: grid.base_record(w.model),
     output:
         weights=directory(f"results/models/{CELL}/model"),

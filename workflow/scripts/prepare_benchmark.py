@@ -1,7 +1,7 @@
 """Bring one language of a multiple-choice benchmark into the canonical form.
 
-    python workflow/scripts/prepare_benchmark.py --hub CohereLabs/Global-MMLU --config yo --language yo \
-        --layout global_mmlu --output results/data/benchmarks/global_mmlu/yo.parquet \
+    python workflow/scripts/prepare_benchmark.py --hub CohereLabs/Global-MMLU --config yo --language yo \\
+        --layout global_mmlu --output results/data/benchmarks/global_mmlu/yo.parquet \\
         --manifest results/data/benchmarks/global_mmlu/yo.json
 
 Layouts: global_mmlu (option_a .. option_d, a letter), mmlu_prox (option_0 .. option_9, answer_index), mmlu (choices,

@@ -21,6 +21,7 @@ import polars as pl
 import torch
 
 from calgrid import cli, files
+from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.modeling import device, load_model, weights_of
 from calgrid.scoring import score_language
@@ -40,18 +41,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--finished", required=True, type=Path, help="folder to keep finished languages in until all are"
     )
-    parser.add_argument("--batch-tokens", type=int, default=8192, help="padded tokens of a forward pass")
-    parser.add_argument("--attention", default="auto", choices=get_args(Attention), help="how attention is computed")
+    parser.add_argument("--batch-tokens", type=int, default=8192, help="padded tokens of a forward pass (%(default)s)")
+    parser.add_argument(
+        "--attention", default="auto", choices=get_args(Attention), help="how attention is computed (%(default)s)"
+    )
     arguments = parser.parse_args(argv)
     finished: Path = arguments.finished
 
-    tokens = files.read_provenance(arguments.tokens)
+    tokens, record = files.read_provenance(arguments.tokens), files.read_json(arguments.model)
+    if "prompting" not in tokens:
+        raise UserError(f"--tokens {arguments.tokens}: not written by tokenize_benchmark.py")
+    if tokens["model"] != record.get("base", record):
+        raise UserError(f"--tokens {arguments.tokens}: made for another model than {arguments.model}")
     dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
     model = load_model(weights_of(arguments.model), dtype, attention=arguments.attention)
     made_by = files.provenance(
         benchmark=tokens["benchmark"],
         cell=asdict(Cell.parse(arguments.output)),
-        model={name: value for name, value in files.read_json(arguments.model).items() if name != "curve"},
+        model={name: value for name, value in record.items() if name != "curve"},
         **{name: tokens[name] for name in ("prompting", "answer_words", "data", "examples", "audit")},
         tokens_sha256=tokens["sha256"],
         score_version=SCORE_VERSION,

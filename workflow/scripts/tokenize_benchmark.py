@@ -1,32 +1,31 @@
-"""Tokenise and audit a shard of a benchmark for a base model, before any model is loaded on a GPU.
+"""Tokenise a shard of a benchmark for a base model, and look for what is wrong with its questions.
 
     python workflow/scripts/tokenize_benchmark.py --model results/models/model=.../base.json --benchmark cldr4 \\
         --questions yo=results/data/benchmarks/cldr4/yo.parquet \\
-        --output results/tokens/benchmark=cldr4/model=.../low.parquet \\
-        --manifest results/tokens/benchmark=cldr4/model=.../low.json
+        --output results/tokens/prompt=.../benchmark=cldr4/model=.../low.parquet \\
+        --manifest results/tokens/prompt=.../benchmark=cldr4/model=.../low.json
 
-The output has one row a question; see `calgrid.prompts.TOKENS`. What is wrong with questions is counted by language in
-the manifest, and refused above the shares of --audit; `calgrid.prompts.FINDINGS` says what is looked for.
+The output has one row a question; docs/scores.md describes it. What is wrong with questions is counted by language in
+the manifest; `audit.py` says what is too much.
 """
 
-import argparse
 import logging
 from collections.abc import Sequence
 
 from calgrid import cli, files
 from calgrid.errors import UserError
-from calgrid.sections import Audit, Prompting
+from calgrid.sections import Prompting
 
 log = logging.getLogger(__name__)
 
 
-def pairs(flag: str, arguments: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE` arguments as a mapping."""
+def by_language(flag: str, arguments: Sequence[str]) -> dict[str, str]:
+    """`CODE=VALUE` arguments as a mapping."""
     found = {}
     for argument in arguments:
         name, equals, found[name] = argument.partition("=")
         if not equals:
-            raise UserError(f"{flag} {argument!r}: write NAME=VALUE")
+            raise UserError(f"{flag} {argument!r}: write CODE=VALUE")
     return found
 
 
@@ -44,17 +43,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         help='the word for "Answer" in each language, for --language native',
     )
     parser.add_argument("--output", required=True, help="Parquet file to write")
-    parser.add_argument("--manifest", required=True, help="JSON file to write: findings and a hash of the output")
     parser.add_argument(
-        "--audit", nargs="*", default=[], metavar="FINDING=SHARE", help="tolerated shares of a language's questions"
+        "--manifest", required=True, help="JSON file to write: what was found, and a hash of the output"
     )
     cli.add_settings(parser, Prompting)
     arguments = parser.parse_args(argv)
     settings = cli.read_settings(arguments, Prompting)
-    limits = cli.read_settings(argparse.Namespace(**pairs("--audit", arguments.audit)), Audit)
-    questions = pairs("--questions", arguments.questions)
-    examples = pairs("--examples", arguments.examples)
-    words = pairs("--answer-words", arguments.answer_words)
+    questions = by_language("--questions", arguments.questions)
+    examples = by_language("--examples", arguments.examples)
+    words = by_language("--answer-words", arguments.answer_words)
     for language in questions:
         if settings.shots and language not in examples:
             raise UserError(f"--examples: none for {language!r}, which --shots {settings.shots} needs")
@@ -65,13 +62,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from calgrid.data_sources import values_hash
     from calgrid.modeling import load_tokenizer, weights_of
-    from calgrid.prompts import tokenize_language
+    from calgrid.prompts import FINDINGS, tokenize_language
 
     model = files.read_json(arguments.model)
     tokenizer = load_tokenizer(weights_of(arguments.model))
-    frames, audits = [], []
+    record = {
+        "benchmark": arguments.benchmark,
+        "model": model,
+        "prompting": settings.model_dump(),
+        "answer_words": words,
+        "data": {language: files.data_origin(path) for language, path in questions.items()},
+        "examples": {language: files.data_origin(path) for language, path in examples.items()},
+    }
+    frames, audits = [], {}
     for language, path in sorted(questions.items()):
-        frame, audit = tokenize_language(
+        frame, audits[language] = tokenize_language(
             tokenizer,
             pl.read_parquet(path),
             language,
@@ -81,22 +86,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             examples=pl.read_parquet(examples[language]) if settings.shots else None,
         )
         frames.append(frame)
-        audits.append(audit)
-        log.info("%s: %d of %d questions can be scored; %s", language, len(frame), audit.n_questions, audit)
-    if problems := [line for audit in audits for line in audit.problems(limits)]:
-        raise UserError("\n".join(problems))
+        found = ", ".join(f"{name} {audits[language][name]['questions']}" for name in FINDINGS)
+        log.info("%s: %d questions, %d can be scored; %s", language, audits[language]["questions"], len(frame), found)
     tokens = pl.concat(frames)
-    record = {
-        "benchmark": arguments.benchmark,
-        "model": model,
-        "prompting": settings.model_dump(),
-        "answer_words": words,
-        "data": {language: files.data_origin(path) for language, path in questions.items()},
-        "examples": {language: files.data_origin(path) for language, path in examples.items()},
-        "audit": {audit.language: audit.record() for audit in audits},
-        "rows": len(tokens),
-        "sha256": values_hash(tokens),
-    }
+    record |= {"audit": audits, "rows": len(tokens), "sha256": values_hash(tokens)}
     files.write_parquet(tokens, arguments.output, files.provenance(**record))
     files.write_json(arguments.manifest, record)
 

@@ -48,6 +48,8 @@ def question(row: Mapping[str, Any], layout: str) -> dict[str, Any]:
     Raises Unusable with the reason.
     """
     options, answer = {"global_mmlu": _global_mmlu, "mmlu_prox": _mmlu_prox, "mmlu": _mmlu}[layout](row)
+    if not all(isinstance(text, str | None) for text in (row["question"], *options)):
+        raise Unusable("a question or option that is no text")
     if not (row["question"] or "").strip():
         raise Unusable("empty question")
     if len(options) < 2:

@@ -61,7 +61,8 @@ def settings_flags(settings: BaseModel) -> list[str]:
     flags = []
     for name, value in settings.model_dump().items():
         if value is not None:
-            flags += [flag(name), str(value)]
+            # "-x" by itself would be taken for a flag
+            flags += [f"{flag(name)}={value}"] if str(value).startswith("-") else [flag(name), str(value)]
     return flags
 
 

@@ -42,7 +42,7 @@ class Config(Section):
     sft_datasets: dict[Name, SftDataset] = Field(min_length=1)
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
     tiers: dict[Name, tuple[str, ...]] = Field(description="resource tiers of languages: the default shards")
-    answer_words: dict[Name, Annotated[str, Field(min_length=1)]] = Field(
+    answer_words: dict[Name, Annotated[str, Field(pattern=r"\S")]] = Field(
         {}, description='the word for "Answer" in each language, for scoring.language: native'
     )
     grid: Grid

@@ -163,7 +163,10 @@ def opened(source: Source) -> Iterator[tuple["Dataset", str | None]]:
             )
         if source.split not in builder.info.splits:
             known = ", ".join(builder.info.splits)
-            raise UserError(f"{source}: no split {source.split!r}; set `split` to one of: {known}")
+            raise UserError(
+                f"{source}: no split {source.split!r} (`split`, or `example_split` for few-shot examples); "
+                f"there are: {known}"
+            )
         if not builder.info.splits[source.split].num_examples:
             raise UserError(f"{source}: split {source.split!r} has no rows")
         dataset = builder.as_dataset(split=source.split)

@@ -128,8 +128,12 @@ def examples(benchmark: str, language: str) -> str:
     return f"results/data/examples/{benchmark}/{language}.parquet"
 
 
-def tokens(benchmark: str, model: str, shard: str) -> str:
-    return f"results/tokens/benchmark={benchmark}/model={model}/{shard}.parquet"
+def tokens(prompt: str, benchmark: str, model: str, shard: str) -> str:
+    return f"results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.parquet"
+
+
+def audit(model: str) -> str:
+    return f"results/audits/{model}.json"
 
 
 def scores(benchmark: str, cell: str, shard: str) -> str:

@@ -10,8 +10,8 @@ lm-evaluation-harness does (https://github.com/EleutherAI/lm-evaluation-harness,
 
 import string
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -22,18 +22,10 @@ from calgrid.sections import Audit, Prompting
 
 LETTERS = string.ascii_uppercase
 CHUNK = 256  # questions tokenised in one call
-NAMED = 3  # question ids that a message names
+NAMED = 100  # question ids with a finding that the manifest names
 
-# What an audit looks for (the fields of `sections.Audit`), and the remedy. Questions with one of the first three
-# can't be scored and are left out.
-UNSCORABLE = ("bos", "too_long", "no_token")
-FINDINGS = {
-    "bos": ("hold the tokenizer's BOS token as text", "remove it from the data"),
-    "too_long": ("do not fit the model's context", "shorten scoring.prompt, lower scoring.shots"),
-    "no_token": ("have a candidate without a token of its own after the prompt", "change scoring.candidate"),
-    "same_text": ("have two options with the same text", "mend the data"),
-    "boundary": ("have a token across the boundary of prompt and candidate", "begin scoring.candidate with a space"),
-}
+FINDINGS = tuple(Audit.model_fields)  # what is looked for; `audit.py` explains each
+UNSCORABLE = ("bos", "too_long", "no_token")  # questions with one of these are left out
 
 TOKENS = pl.Schema(
     {
@@ -68,43 +60,20 @@ class Question:
         return self.texts + self.letters
 
 
-@dataclass
-class Audited:
-    """What was found in a language's questions: how many there are, and the ids by finding."""
-
-    language: str
-    n_questions: int
-    found: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in FINDINGS})
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {len(ids)}" for name, ids in self.found.items())
-
-    def problems(self, limits: Audit) -> list[str]:
-        """A line for each finding whose share of the questions is above its limit."""
-        lines = []
-        for name, ids in self.found.items():
-            limit = getattr(limits, name)
-            if len(ids) > limit * self.n_questions:
-                what, remedy = FINDINGS[name]
-                lines.append(
-                    f"language {self.language!r}: {len(ids)} of {self.n_questions} questions {what} "
-                    f"({', '.join(ids[:NAMED])}{', ...' if len(ids) > NAMED else ''}), more than audit.{name} "
-                    f"{limit:g} allows; {remedy}, or raise audit.{name}"
-                )
-        return lines
-
-    def record(self) -> dict[str, Any]:
-        """Counts and the first ids, for the manifest."""
-        return {
-            "questions": self.n_questions,
-            "left_out": len(set().union(*(self.found[name] for name in UNSCORABLE))),
-            **{name: {"questions": len(ids), "first": ids[:NAMED]} for name, ids in self.found.items()},
-        }
-
-
 def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
     """The length of the longest common prefix."""
     return bisect_left(range(1, min(len(a), len(b)) + 1), True, key=lambda n: a[:n] != b[:n])
+
+
+def audit(n_questions: int, context: int, found: Mapping[str, Sequence[str]], longest: int) -> dict[str, Any]:
+    """What was found in a language's questions, for the manifest: counts, and the first ids."""
+    return {
+        "questions": n_questions,
+        "left_out": len(set().union(*(found[name] for name in UNSCORABLE))),
+        "context": context,
+        "longest": longest,
+        **{name: {"questions": len(ids), "first": list(ids[:NAMED])} for name, ids in found.items()},
+    }
 
 
 def questions_of(tokens: pl.DataFrame) -> list[Question]:
@@ -120,29 +89,34 @@ def prompt_text(question: str, options: Sequence[str], settings: Prompting, answ
     return settings.prompt.format(question=question, options="\n".join(lines), answer_word=answer_word)
 
 
-def headers(examples: pl.DataFrame, settings: Prompting, language: str, answer_word: str) -> dict[str | None, str]:
-    """The text before a question, by its subject (or else category, or else one for all questions).
+def headers(
+    examples: pl.DataFrame,
+    topic: str | None,
+    wanted: Iterable[str | None],
+    settings: Prompting,
+    language: str,
+    answer_word: str,
+) -> dict[str | None, str]:
+    """The text before a question, by its topic: the first `shots` examples of the topic, in the data set's order.
 
-    The first `shots` examples of the subject in the data set's order, each answered, with empty lines between.
+    Each is answered and followed by an empty line. `topic` names the column of topics; None: there is one, None.
 
-    Raises UserError for a subject with fewer examples.
+    Raises UserError for a wanted topic with fewer examples.
     """
-    by_topic: dict[str | None, list[dict[str, Any]]] = {}
-    for topic, row in zip(_topics(examples), examples.iter_rows(named=True), strict=True):
-        by_topic.setdefault(topic, []).append(row)
     found = {}
-    for topic, rows in by_topic.items():
+    for name in sorted(wanted, key=str):
+        rows = examples.filter(pl.col(topic) == name) if topic else examples
         if len(rows) < settings.shots:
-            where = f" of {topic!r}" if topic else ""
+            where = f" of {topic} {name!r}" if topic else ""
             raise UserError(
                 f"language {language!r}: {len(rows)} examples{where}, where scoring.shots asks for {settings.shots}; "
                 "lower it"
             )
-        found[topic] = ""
-        for row in rows[: settings.shots]:
+        found[name] = ""
+        for row in rows.head(settings.shots).iter_rows(named=True):
             answer = LETTERS[row["answer"]] if settings.shown_answer == "letter" else row["options"][row["answer"]]
             prompt = prompt_text(row["question"], row["options"], settings, answer_word)
-            found[topic] += prompt + settings.candidate.format(candidate=answer) + "\n\n"
+            found[name] += prompt + settings.candidate.format(candidate=answer) + "\n\n"
     return found
 
 
@@ -155,7 +129,7 @@ def tokenize_language(
     context: int,
     answer_word: str = "Answer",
     examples: pl.DataFrame | None = None,
-) -> tuple[pl.DataFrame, Audited]:
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Tokenise and audit all questions of one language.
 
     Args:
@@ -168,7 +142,7 @@ def tokenize_language(
         examples: prepared likewise, answered before each question; needed where `settings.shots` > 0.
 
     Returns:
-        A frame of `TOKENS`, sorted by question id, without the questions that can't be scored; and the findings.
+        A frame of `TOKENS`, sorted by question id, without the questions that can't be scored; and the `audit`.
 
     Raises:
         UserError: there are too few examples, or none of the question's subject.
@@ -176,10 +150,14 @@ def tokenize_language(
     before: dict[str | None, str] = {}
     if settings.shots:
         assert examples is not None
-        before = headers(examples, settings, language, answer_word)
+        topic = _topic(questions, examples)
+        topics = questions[topic].to_list() if topic else [None] * len(questions)
+        before = headers(examples, topic, set(topics), settings, language, answer_word)
+    else:
+        topics = [None] * len(questions)
     header_tokens = dict(zip(before, _encode(tokenizer, list(before.values())), strict=True))
-    topics = _topics(questions)
-    audited = Audited(language, len(questions))
+    found: dict[str, list[str]] = {name: [] for name in FINDINGS}
+    longest = 0
     rows: list[dict[str, Any]] = []
     for start in range(0, len(questions), CHUNK):
         asked = []  # (record, topic, number of candidates)
@@ -187,11 +165,6 @@ def tokenize_language(
         for record, topic in zip(
             questions[start : start + CHUNK].iter_rows(named=True), topics[start : start + CHUNK], strict=True
         ):
-            if settings.shots and topic not in before:
-                raise UserError(
-                    f"language {language!r}, question {record['question_id']!r}: no examples of {topic!r}, "
-                    "which scoring.shots needs; set it to 0"
-                )
             prompt = before.get(topic, "") + prompt_text(record["question"], record["options"], settings, answer_word)
             candidates = [*record["options"], *LETTERS[: len(record["options"])]]
             # White space at the prompt's end belongs to the candidate: tokenizers attach it to what follows.
@@ -201,13 +174,14 @@ def tokenize_language(
         encoded = iter(_encode(tokenizer, texts))
         for record, topic, n in asked:
             tokens, *wholes = (next(encoded) for _ in range(n + 1))
-            found = _findings(record, tokens, wholes, tokenizer.bos_token_id, context)
-            for name in found:
-                audited.found[name].append(record["question_id"])
-            if found.isdisjoint(UNSCORABLE):
+            longest = max(longest, *map(len, wholes))
+            wrong = _findings(record, tokens, wholes, tokenizer.bos_token_id, context)
+            for name in wrong:
+                found[name].append(record["question_id"])
+            if wrong.isdisjoint(UNSCORABLE):
                 header = shared_length(header_tokens.get(topic, []), tokens[:-1])
                 rows.append({"language": language, **_row(record, tokens, header, wholes)})
-    return pl.DataFrame(rows, schema=TOKENS).sort("question_id"), audited
+    return pl.DataFrame(rows, schema=TOKENS).sort("question_id"), audit(len(questions), context, found, longest)
 
 
 def _findings(
@@ -253,9 +227,9 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
     return [[*front, *ids] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 
-def _topics(frame: pl.DataFrame) -> list[str | None]:
-    """What decides which examples go with each question: its subject, or else its category, or else nothing."""
+def _topic(questions: pl.DataFrame, examples: pl.DataFrame) -> str | None:
+    """The column that says which examples go with a question: subject, else category, where all rows have it."""
     for name in ("subject", "category"):
-        if frame[name].null_count() < len(frame):
-            return frame[name].to_list()
-    return [None] * len(frame)
+        if not questions[name].null_count() and not examples[name].null_count():
+            return name
+    return None

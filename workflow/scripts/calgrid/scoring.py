@@ -191,12 +191,12 @@ def score_questions(
     launched: Launched | None = None
     for planned in batches(questions, batch_tokens):
         tokens = planned[0].questions[0].header
-        if tokens != header.tokens:
-            header = Header(model, tokens)
         pending = list(within_budget(planned, len, limit))
         while pending:
             batch = pending[0]
             try:
+                if tokens != header.tokens:
+                    header = Header(model, tokens)
                 following = launch(model, header, batch)
             except torch.OutOfMemoryError:
                 if len(batch) == 1:

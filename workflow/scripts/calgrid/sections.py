@@ -268,12 +268,17 @@ class Prompting(Section):
         ):
             value, allowed = getattr(self, field), [needed, *also]
             try:
-                found = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+                parsed = [part for part in Formatter().parse(value) if part[1] is not None]
             except ValueError as error:
                 raise ValueError(f"{field}: {value!r}: {error}; write {{{{ or }}}} for a brace itself") from None
+            if any(spec or conversion for _, _, spec, conversion in parsed):
+                raise ValueError(f"{field}: {value!r}: write a name alone between braces, without ':' or '!'")
+            found = {name for _, name, _, _ in parsed}
             if not {needed} <= found <= set(allowed):
                 known = ", ".join(f"{{{name}}}" for name in allowed)
                 raise ValueError(f"{field}: {value!r} must hold {{{needed}}} and may hold {known} only")
+        if self.language == "native" and "{answer_word}" not in self.prompt:
+            raise ValueError("language: native: puts {answer_word} into the benchmark's language; put it into `prompt`")
         return self
 
 
@@ -296,7 +301,7 @@ class Audit(Section):
 
 
 class Device(Section):
-    """How much a device takes at once. Results do not depend on it, and a change runs nothing again."""
+    """How a device computes. Results depend on it within rounding alone, and a change runs nothing again."""
 
     train_tokens: int = Field(8192, ge=1, description="padded tokens of a forward and backward pass in training")
     score_tokens: int = Field(8192, ge=1, description="padded tokens of a forward pass in scoring")
