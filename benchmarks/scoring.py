@@ -1,6 +1,6 @@
 """Speed, memory and agreement of scoring, against lm-evaluation-harness on the same prompts and the same models.
 
-    make bench-scoring                 # about an hour and a half on 2 cores, nearly all of it the harness's
+    make bench-scoring                 # about 40 minutes on 2 cores, nearly all of it the harness's
     make bench-scoring QUICK=1         # about two minutes: fewer questions, a smaller model
 
 Both sides run in this one run, part by part in turn, so that what else the machine does falls on both alike; what is
@@ -60,7 +60,7 @@ class Size:
 
 
 FULL = Size("full", 512, 256, 256, 4, 8, 200, (4, 8, 15), 0.8)
-QUICK = Size("quick", 48, 24, 32, 2, 4, 8, (2.5, 5, 8), 0.6)  # a small part amortises less
+QUICK = Size("quick", 48, 16, 32, 2, 2, 4, (2.5, 5, 8), 0.6)  # a small part amortises less
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,7 @@ def memory(bench: Bench) -> list[Figure]:
     questions = long_questions(bench)
     longest = max(len(sequence) for question in bench.tokens(questions) for sequence in counts.fed(question))
     figures = []
-    for rows in (LONG_ROWS, 1) if bench.size.shape == FULL.shape else (LONG_ROWS,):
+    for rows in (LONG_ROWS, 1) if bench.size == FULL else (2,):
         peaks = {}
         for side in ("ours", "peer"):
             with ExitStack() as stack:
