@@ -86,6 +86,7 @@ def test_mmlu() -> None:
         ("mmlu", {"choices": ["one"]}, "fewer than 2 options"),
         ("mmlu", {"choices": None}, "fewer than 2 options"),
         ("mmlu", {"choices": [str(i) for i in range(27)]}, "more options than letters"),
+        ("mmlu", {"choices": [1, 2, 3]}, "a question or option that is no text"),
         ("mmlu", {"choices": ["one", "two", " "]}, "empty option"),
         ("mmlu", {"choices": ["one", "two", None]}, "empty option"),
         ("mmlu", {"answer": 2}, "answer is none of the options"),

@@ -84,7 +84,12 @@ def test_content_hash_tells_parts_apart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [Training(epochs=3, max_grad_norm=float("inf")), Prompting(prompt="{question}\n'x' ")]
+    "settings",
+    [
+        Training(epochs=3, max_grad_norm=float("inf")),
+        Prompting(prompt="{question}\n'x' "),
+        Prompting(candidate="-{candidate}"),
+    ],
 )
 def test_settings_survive_their_flags(settings):
     parser = cli.parser("")

@@ -211,7 +211,7 @@ def test_no_layout_fits(tmp_path: Path) -> None:
 
 
 def test_unknown_split(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no split 'test'; set `split` to one of: train"):
+    with pytest.raises(UserError, match=r"no split 'test' \(`split`, or `example_split` .*\); there are: train"):
         sft(tmp_path, folder(tmp_path / "in", ALPACA), "--split", "test")
 
 
