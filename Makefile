@@ -1,5 +1,5 @@
 # `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring` sets up
-# and compares scoring with lm-evaluation-harness (QUICK=1: in two minutes).
+# and compares scoring with lm-evaluation-harness (QUICK=1: in three minutes).
 # Needs Python 3.11 or newer (with its venv module), git and make.
 PYTHON ?= python3
 CORES ?= $(shell nproc)

@@ -1,7 +1,7 @@
 """Speed, memory and agreement of scoring, against lm-evaluation-harness on the same prompts and the same models.
 
     make bench-scoring                 # about 40 minutes on 2 cores, nearly all of it the harness's
-    make bench-scoring QUICK=1         # about two minutes: fewer questions, a smaller model
+    make bench-scoring QUICK=1         # about three minutes: fewer questions, a smaller model
 
 Both sides run in this one run, part by part in turn, so that what else the machine does falls on both alike; what is
 compared are medians over parts. Tokenising counts on both sides. benchmarks/README.md says what each line measures.
