@@ -1,7 +1,7 @@
 """Score every candidate of every question of a shard with one model.
 
     python workflow/scripts/score.py --model results/models/<cell>/train.json \\
-        --tokens results/tokens/benchmark=cldr4/model=.../low.parquet \\
+        --tokens results/tokens/prompt=.../benchmark=cldr4/model=.../low.parquet \\
         --finished results/checkpoints/scores/benchmark=cldr4/<cell>/low \\
         --output results/scores/benchmark=cldr4/<cell>/low.parquet
 

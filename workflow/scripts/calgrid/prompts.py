@@ -27,14 +27,17 @@ NAMED = 100  # question ids with a finding that the manifest names
 FINDINGS = tuple(Audit.model_fields)  # what is looked for; `audit.py` explains each
 UNSCORABLE = ("bos", "too_long", "no_token")  # questions with one of these are left out
 
+QUESTION = {  # columns that tokens and scores share
+    "language": pl.String(),
+    "question_id": pl.String(),
+    "subject": pl.String(),
+    "category": pl.String(),
+    "cultural_sensitivity": pl.String(),
+    "answer": pl.UInt8(),
+}
 TOKENS = pl.Schema(
     {
-        "language": pl.String(),
-        "question_id": pl.String(),
-        "subject": pl.String(),
-        "category": pl.String(),
-        "cultural_sensitivity": pl.String(),
-        "answer": pl.UInt8(),
+        **QUESTION,
         "header": pl.List(pl.UInt32),
         "prompt": pl.List(pl.UInt32),
         "texts": pl.List(pl.List(pl.UInt32)),
@@ -148,13 +151,12 @@ def tokenize_language(
         UserError: there are too few examples, or none of the question's subject.
     """
     before: dict[str | None, str] = {}
+    topics: list[str | None] = [None] * len(questions)
     if settings.shots:
         assert examples is not None
-        topic = _topic(questions, examples)
-        topics = questions[topic].to_list() if topic else [None] * len(questions)
-        before = headers(examples, topic, set(topics), settings, language, answer_word)
-    else:
-        topics = [None] * len(questions)
+        if column := _topic(questions, examples):
+            topics = questions[column].to_list()
+        before = headers(examples, column, set(topics), settings, language, answer_word)
     header_tokens = dict(zip(before, _encode(tokenizer, list(before.values())), strict=True))
     found: dict[str, list[str]] = {name: [] for name in FINDINGS}
     longest = 0

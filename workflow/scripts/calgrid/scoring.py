@@ -19,7 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from calgrid.errors import UserError
 from calgrid.modeling import attention_masks, hidden_states, logits, on_device, within_budget
-from calgrid.prompts import Question, questions_of
+from calgrid.prompts import QUESTION, Question, questions_of
 from calgrid.tries import Row, batches
 
 log = logging.getLogger(__name__)
@@ -29,12 +29,7 @@ HEAD_VALUES = {"cpu": 2**24, "cuda": 2**28}  # logits held at once, in float32: 
 # Documented in docs/scores.md.
 SCHEMA = pl.Schema(
     {
-        "language": pl.String(),
-        "question_id": pl.String(),
-        "subject": pl.String(),
-        "category": pl.String(),
-        "cultural_sensitivity": pl.String(),
-        "answer": pl.UInt8(),
+        **QUESTION,
         "n_options": pl.UInt8(),
         "prompt_tokens": pl.UInt32(),
         "boundary_merges": pl.UInt8(),
@@ -161,9 +156,8 @@ def launch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) -> Laun
 def collect(launched: Launched) -> Iterator[tuple[Question, list[Scored]]]:
     """Each question of a batch with the scores of its candidates, once they are there."""
     found: list[tuple[float, bool]] = [(0.0, False)] * len(launched.order)
-    for index, value in zip(
-        launched.order, zip(launched.logprobs.tolist(), launched.likeliest.tolist(), strict=True), strict=True
-    ):
+    values = zip(launched.logprobs.tolist(), launched.likeliest.tolist(), strict=True)
+    for index, value in zip(launched.order, values, strict=True):
         found[index] = value
     in_turn = iter(found)
     for row in launched.batch:
@@ -234,16 +228,16 @@ def score_language(
     Raises:
         UserError: see `score_questions`.
     """
-    records = {record["question_id"]: record for record in tokens.iter_rows(named=True)}
+    kept = tokens.select(*QUESTION, "n_bytes", "boundary_merges")
+    records = {record["question_id"]: record for record in kept.iter_rows(named=True)}
     rows = []
     for question, candidates in score_questions(model, questions_of(tokens), batch_tokens):
-        record = records[question.id]
         n_options = len(question.texts)
         texts, letters = candidates[:n_options], candidates[n_options:]
         letter_logprob = [sum(letter.logprobs) for letter in letters]
         rows.append(
             {
-                **{name: record[name] for name in SCHEMA if name in record},
+                **records[question.id],
                 "n_options": n_options,
                 "prompt_tokens": len(question.header) + len(question.prompt),
                 "logprob_sum": [sum(text.logprobs) for text in texts],

@@ -95,17 +95,15 @@ def batches(questions: Sequence[Question], batch_tokens: int) -> Iterator[list[R
     for question in questions:
         by_header.setdefault(question.header, []).append(question)
     for _, group in sorted(by_header.items()):
-        shared = [(len(lay_out(members)), members) for members in share_rows(group)]
-        left = sorted(shared, key=lambda item: (item[0], item[1][0].id))  # by length
+        left = sorted(map(lay_out, share_rows(group)), key=lambda row: (len(row), row.questions[0].id))
         while left:
-            length = left[-1][0]
+            length = len(left[-1])
             rows: list[Row] = []
             while left and len(rows) < max(1, batch_tokens // length):
                 room = length
-                row: list[Question] = []
-                while fitting := bisect_right(left, room, key=lambda item: item[0]):
-                    taken, members = left.pop(fitting - 1)
-                    room -= taken
-                    row += members
-                rows.append(lay_out(row))
+                parts: list[Row] = []
+                while fitting := bisect_right(left, room, key=len):
+                    parts.append(left.pop(fitting - 1))
+                    room -= len(parts[-1])
+                rows.append(parts[0] if len(parts) == 1 else lay_out([q for part in parts for q in part.questions]))
             yield rows
