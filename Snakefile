@@ -44,6 +44,7 @@ rule all_figures:
     input:
         rules.headline_figures.input,
         language_figures(),
+        training_figures(),
 
 
 rule audit:

@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 
 from calgrid.chat import fit, tokenize, use_template
 from calgrid.errors import UserError
+from calgrid.sft import conversation as conversation_of
 
 CONVERSATIONS = [
     [{"role": "user", "content": "Say yes."}, {"role": "assistant", "content": "Yes."}],
@@ -40,7 +41,7 @@ def tokenizer():
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 def test_supervised_tokens_are_the_answers(tokenizer, conversation):
-    example = tokenize(tokenizer, conversation)
+    (example,) = tokenize(tokenizer, [conversation])
     assert supervised_texts(tokenizer, example) == [answer + "</s>" for answer in answers(conversation)]
     assert example.tokens.count(tokenizer.bos_token_id) == 1
     assert example.tokens[0] == tokenizer.bos_token_id
@@ -52,7 +53,7 @@ def test_supervised_tokens_are_the_answers_with_real_tokenizers(shared_data, nam
     tokenizer = AutoTokenizer.from_pretrained(shared_data / "tokenizers" / name)
     tokenizer.eos_token = tokenizer.eos_token or "<|endoftext|>"
     use_template(tokenizer, "calgrid")
-    texts = supervised_texts(tokenizer, tokenize(tokenizer, conversation))
+    texts = supervised_texts(tokenizer, *tokenize(tokenizer, [conversation]))
     assert [text.replace(tokenizer.eos_token, "").strip() for text in texts] == [
         a.strip() for a in answers(conversation)
     ]
@@ -64,14 +65,89 @@ def test_the_prompt_form_ends_where_the_answer_begins(tokenizer):
     assert whole == prompt + "Yes.</s>\n"
 
 
+@pytest.mark.parametrize(
+    ("layout", "row", "expected"),
+    [
+        ("alpaca", {"instruction": "Ṣé o wà?", "input": "", "output": "Mo wà.\n"}, ["Mo wà.\n"]),
+        (
+            "sharegpt",
+            {
+                "conversations": [
+                    {"from": "system", "value": "简短"},
+                    {"from": "human", "value": "一"},
+                    {"from": "gpt", "value": "二"},
+                    {"from": "human", "value": "三"},
+                    {"from": "gpt", "value": "四 四"},
+                ]
+            },
+            ["二", "四 四"],
+        ),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": "ሰላም"}, {"role": "assistant", "content": " ሰላም ነው"}]},
+            [" ሰላም ነው"],
+        ),
+    ],
+)
+def test_each_layouts_answers_are_supervised(tokenizer, layout, row, expected):
+    (example,) = tokenize(tokenizer, [conversation_of(row, layout)])
+    assert supervised_texts(tokenizer, example) == [answer + "</s>" for answer in expected]
+
+
+def test_a_batch_of_conversations_gives_what_each_alone_gives(tokenizer):
+    assert tokenize(tokenizer, CONVERSATIONS) == [tokenize(tokenizer, [c])[0] for c in CONVERSATIONS]
+
+
 def test_a_long_conversation_is_cut_at_a_turn(tokenizer):
     conversation = CONVERSATIONS[1]
-    whole, left_out = fit(tokenizer, conversation, 10_000)
+    ((whole, left_out),) = fit(tokenizer, [conversation], 10_000, "cut")
     assert left_out == 0
-    example, left_out = fit(tokenizer, conversation, len(whole.tokens) - 1)
+    ((example, left_out),) = fit(tokenizer, [conversation], len(whole.tokens) - 1, "cut")
     assert left_out == 2
     assert supervised_texts(tokenizer, example) == [answers(conversation)[0] + "</s>"]
-    assert fit(tokenizer, conversation, 5) == (None, 5)
+    assert fit(tokenizer, [conversation], 5, "cut") == [(None, 5)]
+
+
+def test_a_long_conversation_is_refused_where_that_is_asked(tokenizer):
+    short, long = CONVERSATIONS[0], CONVERSATIONS[1]
+    limit = len(tokenize(tokenizer, [long])[0].tokens) - 1
+    assert fit(tokenizer, [short, long], limit, "refuse") == [(tokenize(tokenizer, [short])[0], 0), (None, 5)]
+
+
+def test_a_template_that_trims_is_taken(tokenizer):
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}:{% if m['role'] == 'assistant' %}"
+        "{% generation %}{{ m['content'] | trim }}{% endgeneration %}{% else %}{{ m['content'] | trim }}{% endif %}"
+        "{% endfor %}"
+    )
+    (example,) = tokenize(tokenizer, [CONVERSATIONS[1]])
+    assert supervised_texts(tokenizer, example) == [answer.strip() for answer in answers(CONVERSATIONS[1])]
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("m['role'] != 'system'", r"turn 1 \(system: 'Be brief.'\) is not in what its chat template writes"),
+        ("loop.index < 4", r"turn 4 \(user: .*\) is not in what its chat template writes; use training.chat_template"),
+    ],
+)
+def test_a_template_that_drops_a_turn_is_refused(tokenizer, condition, message):
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if " + condition + " %}{% if m['role'] == 'assistant' %}"
+        "{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}"
+        "{% endif %}{% endfor %}"
+    )
+    with pytest.raises(UserError, match=message):
+        tokenize(tokenizer, [CONVERSATIONS[1]])
+
+
+def test_a_template_that_marks_another_turn_is_refused(tokenizer):
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'user' %}"
+        "{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{% endfor %}"
+    )
+    with pytest.raises(UserError, match=r"turn 2 \(assistant: 'Yes.'\) is not marked as an answer"):
+        tokenize(tokenizer, [CONVERSATIONS[0]])
 
 
 def test_template_of_the_tokenizer_must_mark_answers(tokenizer):

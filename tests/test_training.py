@@ -1,20 +1,25 @@
-"""The loss and the training loop against plain PyTorch."""
+"""The training loop against plain PyTorch: padded batches, full logits, no packing."""
 
 import math
+from collections.abc import Callable
 
+import polars as pl
 import pytest
 import torch
 from models import ARCHITECTURES, tiny_model
 from torch.nn.functional import cross_entropy
-from transformers import get_linear_schedule_with_warmup
+from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
+from calgrid import attention, packing
 from calgrid.chat import Example
-from calgrid.errors import UserError
+from calgrid.checkpoints import Checkpoints
+from calgrid.errors import Interrupted, UserError
+from calgrid.packing import Conversations
 from calgrid.sections import Training
-from calgrid.training import fine_tune, micro_batches, smoothed_cross_entropy, validation_loss
+from calgrid.training import Progress, Trainee, accumulate, fine_tune, learning_rate, validation_loss
 
 
-def examples(n: int = 10, seed: int = 0) -> list[Example]:
+def examples(n: int = 40, seed: int = 0) -> list[Example]:
     generator = torch.Generator().manual_seed(seed)
     found = []
     for _ in range(n):
@@ -23,6 +28,29 @@ def examples(n: int = 10, seed: int = 0) -> list[Example]:
         answer = int(torch.randint(1, length - 2, (1,), generator=generator))
         found.append(Example(tokens, [place >= answer for place in range(length)]))
     return found
+
+
+def conversations(found: list[Example]) -> Conversations:
+    rows = [(str(i), "train", example.tokens, example.supervised) for i, example in enumerate(found)]
+    return Conversations.of(pl.DataFrame(rows, schema=packing.SCHEMA, orient="row"))
+
+
+def trained_model(architecture: str, dropout: float = 0.0) -> PreTrainedModel:
+    model = tiny_model(architecture)
+    model.set_attn_implementation(attention.NAME)
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = dropout
+    return model
+
+
+def run(model: PreTrainedModel, settings: Training | None = None, **changes) -> Progress:
+    arguments = {"lr": 2e-4, "smoothing": 0.1, "seed": 3, "row_tokens": 64, **changes}
+    data = conversations(examples())
+    return fine_tune(model, data, conversations(examples(5, seed=1)), settings or Training(batch_size=4), **arguments)
+
+
+def parameters(model: PreTrainedModel) -> torch.Tensor:
+    return torch.cat([value.flatten() for value in model.state_dict().values()])
 
 
 def padded(batch: list[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -38,118 +66,198 @@ def padded(batch: list[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     return tokens, mask, labels
 
 
+def plain_loss(model: PreTrainedModel, batch: list[Example], smoothing: float) -> torch.Tensor:
+    tokens, mask, labels = padded(batch)
+    logits = model(input_ids=tokens, attention_mask=mask).logits[:, :-1]
+    return cross_entropy(logits.transpose(1, 2), labels[:, 1:], label_smoothing=smoothing, ignore_index=-100)
+
+
 def plain_training(model, data, settings, lr, smoothing, seed):
-    """Padded batches, full logits, PyTorch's own smoothed cross-entropy, no accumulation."""
+    """Padded batches, full logits, PyTorch's own smoothed cross-entropy and schedule, no accumulation."""
     an_epoch = math.ceil(len(data) / settings.batch_size)
     steps = an_epoch * settings.epochs
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
     scheduler = get_linear_schedule_with_warmup(optimizer, math.ceil(0.02 * steps), steps)
     model.train()
+    losses = []
     for epoch in range(settings.epochs):
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
         for place in range(an_epoch):
             batch = [data[i] for i in order[place * settings.batch_size : (place + 1) * settings.batch_size]]
-            tokens, mask, labels = padded(batch)
-            logits = model(input_ids=tokens, attention_mask=mask).logits[:, :-1]
-            loss = cross_entropy(logits.transpose(1, 2), labels[:, 1:], label_smoothing=smoothing, ignore_index=-100)
+            loss = plain_loss(model, batch, smoothing)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
+            losses.append(loss.item())
+    return losses
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.2])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_parameters_equal_a_plain_loops(architecture, smoothing):
+def test_parameters_equal_a_plain_loops_after_20_steps(architecture, smoothing):
     settings = Training(epochs=2, batch_size=4)
-    ours, theirs = tiny_model(architecture), tiny_model(architecture)
-    before = {name: value.clone() for name, value in ours.state_dict().items()}
-    fine_tune(ours, examples(), settings, lr=1e-3, smoothing=smoothing, seed=3, batch_tokens=40)
-    plain_training(theirs, examples(), settings, 1e-3, smoothing, 3)
-    moved = 0.0
-    for name, value in theirs.state_dict().items():
-        # Adam divides by the gradient's size, so that rounding shows where a gradient is nearly zero.
-        assert torch.allclose(ours.state_dict()[name], value, atol=2e-5), name
-        moved = max(moved, (before[name] - value).abs().max().item())
-    assert moved > 1e-3
+    ours, theirs = trained_model(architecture), tiny_model(architecture)
+    before = parameters(ours)
+    progress = run(ours, settings, smoothing=smoothing)
+    losses = plain_training(theirs, examples(), settings, 2e-4, smoothing, 3)
+    assert len(losses) == 20
+    assert [record["loss"] for record in progress.curve] == pytest.approx(losses, abs=1e-5)
+    assert torch.allclose(parameters(ours), parameters(theirs), rtol=0, atol=1e-5)
+    assert (parameters(ours) - before).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
-def test_loss_and_gradient_equal_the_formula(smoothing):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(7, 11, generator=generator, dtype=torch.float64, requires_grad=True)
-    labels = torch.randint(0, 11, (7,), generator=generator)
-    target = torch.full((7, 11), smoothing / 11, dtype=torch.float64)
-    target[torch.arange(7), labels] += 1 - smoothing
-    expected = -(target * logits.log_softmax(-1)).sum()
-    loss, nll = smoothed_cross_entropy(logits, labels, smoothing)
-    assert torch.allclose(loss, expected, atol=1e-12)
-    assert torch.allclose(nll, cross_entropy(logits, labels, reduction="sum"), atol=1e-12)
-    gradient, expected_gradient = (torch.autograd.grad(value, logits)[0] for value in (loss, expected))
-    assert torch.allclose(gradient, expected_gradient, atol=1e-12)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_packed_gradients_equal_those_of_one_conversation_at_a_time(architecture):
+    """In float64, since rounding might hide what a neighbour does; Gemma2's softmax is float32 all the same."""
+    tolerance = 1e-6 if architecture == "gemma2" else 1e-12
+    ours, theirs = trained_model(architecture).double().train(), tiny_model(architecture).double().train()
+    batch = examples(12)
+    record = accumulate(Trainee(ours), conversations(batch), list(range(12)), 0.1, 64, Progress())
+    n_labels = [sum(example.supervised) for example in batch]
+    losses = [plain_loss(theirs, [example], 0.1) * n for example, n in zip(batch, n_labels, strict=True)]
+    loss = sum(losses) / sum(n_labels)
+    loss.backward()
+    assert record["loss"] == pytest.approx(loss.item(), rel=tolerance)
+    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, rtol=0, atol=tolerance), name
 
 
-def test_results_do_not_depend_on_the_micro_batches():
-    curves = [
-        fine_tune(
-            tiny_model("llama"),
-            examples(),
-            Training(batch_size=5),
-            lr=1e-3,
-            smoothing=0.1,
-            seed=0,
-            batch_tokens=tokens,
-        )
-        for tokens in (1, 10_000)
-    ]
+def test_activation_checkpointing_changes_nothing():
+    plain, recomputed = (trained_model("gemma2", dropout=0.1) for _ in range(2))
+    recomputed.activation_checkpointing_enable()
+    run(plain)
+    run(recomputed)
+    assert torch.allclose(parameters(plain), parameters(recomputed), rtol=0, atol=1e-6)
+
+
+def test_results_do_not_depend_on_the_rows():
+    curves = [run(trained_model("llama"), row_tokens=tokens).curve for tokens in (1, 10_000)]
     for one, other in zip(*curves, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
-    def run(seed):
-        model = tiny_model("llama")
-        model.config.attention_dropout = 0.1
-        for layer in model.model.layers:
-            layer.self_attn.attention_dropout = 0.1
-        fine_tune(model, examples(), Training(batch_size=5), lr=1e-3, smoothing=0.1, seed=seed, batch_tokens=999)
-        return torch.cat([value.flatten() for value in model.state_dict().values()])
+    def trained(seed):
+        model = trained_model("llama", dropout=0.1)
+        run(model, seed=seed)
+        return parameters(model)
 
-    assert torch.equal(run(0), run(0))
-    assert not torch.equal(run(0), run(1))
+    assert torch.equal(trained(0), trained(0))
+    assert not torch.equal(trained(0), trained(1))
 
 
-def test_schedule_warms_up_and_decays():
-    data = examples(100)
-    settings = Training(epochs=1, batch_size=1, warmup_share=0.1)
-    curve = fine_tune(tiny_model("llama"), data, settings, lr=1e-3, smoothing=0.0, seed=0, batch_tokens=999)
-    rates = [record["lr"] for record in curve]
-    assert len(rates) == 100
-    assert rates[10] == pytest.approx(1e-3)
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(1e-3 / 90)
+def test_dropout_is_on_the_attention_weights_in_training_alone():
+    model = trained_model("llama", dropout=0.5)
+    data = conversations(examples(5))
+    with_dropout = accumulate(Trainee(model).train(), data, [0, 1, 2], 0.0, 64, Progress())["nll"]
+    without = accumulate(Trainee(trained_model("llama")), data, [0, 1, 2], 0.0, 64, Progress())["nll"]
+    assert with_dropout != pytest.approx(without, abs=1e-3)
+    expected = validation_loss(Trainee(trained_model("llama")), data, 64)
+    assert validation_loss(Trainee(model), data, 64) == pytest.approx(expected, abs=1e-6)
 
 
-def test_validation_loss_is_the_mean_over_supervised_tokens():
-    model, data = tiny_model("llama"), examples()
-    tokens, mask, labels = padded(data)
+def test_schedule_is_transformers_own():
+    settings = Training(warmup_share=0.1)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1e-3)
+    scheduler = get_linear_schedule_with_warmup(optimizer, 10, 100)
+    for step in range(100):
+        assert learning_rate(step, 100, settings, 1e-3) == pytest.approx(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+
+
+def test_validation_loss_is_the_mean_over_supervised_tokens_of_each_epoch():
+    model, found = trained_model("llama"), examples(10)
+    expected = plain_loss(tiny_model("llama"), found, 0.0).item()
+    assert validation_loss(Trainee(model), conversations(found), 50) == pytest.approx(expected, abs=1e-5)
+    progress = run(model)
+    assert [record["step"] for record in progress.validation] == [10, 20]
+    assert progress.validation[-1]["loss"] == validation_loss(Trainee(model), conversations(examples(5, seed=1)), 64)
+
+
+def test_work_is_counted():
+    progress = run(trained_model("llama"))
+    data = conversations(examples())
+    assert progress.tokens == 2 * data.lengths.sum()
+    assert progress.supervised_tokens == 2 * data.n_supervised.sum()
+    assert progress.tokens <= progress.places
+
+
+@pytest.mark.parametrize("where", ["lm_head", "final norm"])
+def test_a_loss_that_is_not_finite_stops_with_cell_step_and_batch(where):
+    model = trained_model("llama")
+    weights = {"lm_head": model.lm_head, "final norm": model.model.norm}[where].weight
     with torch.no_grad():
-        logits = model(input_ids=tokens, attention_mask=mask).logits[:, :-1]
-    expected = cross_entropy(logits.transpose(1, 2), labels[:, 1:], ignore_index=-100).item()
-    assert validation_loss(model, data, batch_tokens=50) == pytest.approx(expected, abs=1e-5)
+        weights.view(-1)[5] = float("inf")
+    message = (
+        r"^the cell: step 1 of 20: loss (nan|inf), gradient norm nan, not finite; its conversations are \d+, \d+, "
+    )
+    with pytest.raises(UserError, match=message):
+        run(model, name="the cell")
 
 
-def test_micro_batches_keep_every_example():
-    data = examples(20)
-    found = [example for batch in micro_batches(data, 64) for example in batch]
-    assert sorted(map(id, found)) == sorted(map(id, data))
+def after(steps: int) -> Callable[[], bool]:
+    """Something that asks a training to stop after this many steps."""
+    calls = iter(range(1, 10_000))
+    return lambda: next(calls) == steps
 
 
-def test_a_loss_that_is_not_finite_stops_with_its_step():
-    model = tiny_model("llama")
-    with torch.no_grad():
-        model.lm_head.weight[5] = float("inf")
-    with pytest.raises(UserError, match=r"step 1 of \d+: loss (nan|inf), .* lower the learning rate"):
-        fine_tune(model, examples(), Training(batch_size=5), lr=1e-3, smoothing=0.1, seed=0, batch_tokens=999)
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
+    whole = trained_model("gemma2", dropout=0.1)
+    expected = run(whole)
+    checkpoints = Checkpoints(tmp_path, "tag")
+    with pytest.raises(Interrupted, match=r"asked to stop after step 7 of 20; a checkpoint is written"):
+        run(trained_model("gemma2", dropout=0.1), checkpoints=checkpoints, stopping=after(7))
+    with pytest.raises(Interrupted, match=r"asked to stop after step 13 of 20"):
+        run(trained_model("gemma2", dropout=0.1), checkpoints=checkpoints, stopping=after(6))
+    resumed = trained_model("gemma2", dropout=0.1)
+    found = run(resumed, checkpoints=checkpoints)
+    assert found.curve == expected.curve
+    assert found.validation == expected.validation
+    assert torch.equal(parameters(resumed), parameters(whole))
+
+
+def test_the_last_good_checkpoint_is_kept_until_the_next_is_complete(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, "tag")
+    with pytest.raises(Interrupted):
+        run(trained_model("llama"), checkpoints=checkpoints, checkpoint_seconds=0, stopping=after(3))
+    assert [path.name for path in (tmp_path / "tag").iterdir()] == ["step-000000003"]
+
+    def full(*_, **__):
+        (tmp_path / "tag" / ".tmp-step-000000004" / "part").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("calgrid.checkpoints.distributed_checkpoint.save", full)
+    with pytest.raises(UserError, match=r"step-000000004: the checkpoint can't be written .*No space left .*is kept"):
+        run(trained_model("llama"), checkpoints=checkpoints, checkpoint_seconds=0)
+    assert [path.name for path in (tmp_path / "tag").iterdir()] == ["step-000000003"]
+
+
+def test_a_checkpoint_that_was_not_completed_is_not_read(tmp_path):
+    half = tmp_path / "tag" / "step-000000009"
+    half.mkdir(parents=True)
+    assert Checkpoints(tmp_path, "tag").last() is None
+    run(trained_model("llama"), checkpoints=Checkpoints(tmp_path, "tag"))
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "tag")
+    with pytest.raises(Interrupted):
+        run(trained_model("llama"), checkpoints=checkpoints, stopping=after(3))
+    data = next((tmp_path / "tag").rglob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"step-000000003: this checkpoint can't be read \(.* bytes .*delete it"):
+        run(trained_model("llama"), checkpoints=checkpoints)
+
+
+def test_a_checkpoint_of_another_configuration_is_neither_read_nor_lost(tmp_path):
+    with pytest.raises(Interrupted):
+        run(trained_model("llama"), checkpoints=Checkpoints(tmp_path, "one"), stopping=after(3))
+    other = Checkpoints(tmp_path, "other")
+    assert other.last() is None
+    assert run(trained_model("llama"), checkpoints=other).step == 20
+    assert Checkpoints(tmp_path, "one").last() is not None
+    other.remove()
+    assert not tmp_path.exists()

@@ -16,6 +16,7 @@ from workflow import ROOT, Workflow
 from calgrid.files import read_provenance
 from calgrid.grid import Cell
 from calgrid.selection import read_selection
+from calgrid.versions import TRAIN_VERSION
 
 TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
 CHEAP_AND_JOINT = {"select", "significance", "overall_tables", "all_tables", "language_tables_cldr4"}  # read all cells
@@ -43,6 +44,7 @@ def test_the_papers_grid_is_planned_without_network_in_time(tmp_path):
     assert len(plan["train"]) == 2 * 108
     assert len(plan["base_model"]) == 3
     assert len(plan["tokenize"]) == 2 * 3 * 2 * 3
+    assert len(plan["pack"]) == 2 * 3 * 3
     assert len(plan["score"]) == 111 * 2 * 3
     assert len(plan["metrics"]) == 111 * 2
     assert len(plan["select"]) == 1
@@ -173,7 +175,7 @@ def test_scores_say_which_model_and_data_they_are_of(finished):
     record = read_provenance(path)
     assert record["cell"]["smoothing"] == "0.1"
     assert record["benchmark"] == "cldr4"
-    assert record["model"]["train_version"] == 1
+    assert record["model"]["train_version"] == TRAIN_VERSION
     assert "curve" not in record["model"]
     manifest = json.loads((finished.folder / "results/data/benchmarks/cldr4/yo.json").read_text())
     assert record["data"]["yo"]["sha256"] == manifest["sha256"]
@@ -279,7 +281,8 @@ def test_an_addition_plans_its_own_cells_alone(finished, addition, new_cells):
     )
     assert plan.pop("pretrain", []) == (["results/pretrained/tiny-gemma2"] if bases else [])
     assert ("tokenize" in plan) == bool(bases)
-    assert set(plan) <= CHEAP_AND_JOINT | {"tokenize", "audit_model"}
+    assert ("pack" in plan) == bool(bases or "sft_datasets" in addition)
+    assert set(plan) <= CHEAP_AND_JOINT | {"tokenize", "audit_model", "pack"}
 
 
 def test_a_new_shard_of_languages_is_scored_alone(finished):
@@ -360,7 +363,15 @@ def test_only_selected_cells_are_scored_and_the_rest_later(finished, tmp_path):
 
 
 def test_what_a_device_takes_at_once_trains_nothing_again(finished):
-    settings = {"device": {"train_tokens": 512, "score_tokens": 512, "activation_checkpointing": True}}
+    settings = {
+        "device": {
+            "train_tokens": 512,
+            "score_tokens": 512,
+            "activation_checkpointing": True,
+            "checkpoint_minutes": 1,
+        },
+        "models": {"tiny-llama": {"gpus": 4, "nodes": 2}},
+    }
     assert finished.plan("all", settings=settings) == {}
 
 
@@ -372,4 +383,5 @@ def test_a_changed_hyperparameter_trains_again(finished):
     plan = finished.plan("all_tables", settings={"training": {"epochs": 2}})
     assert len(plan["train"]) == 2 * 2
     assert "pretrain" not in plan
+    assert "pack" not in plan
     assert cells(plan["score"]) == {Cell("tiny-llama", "cldr-alpaca", s, "1e-3", "0") for s in ("0.0", "0.1")}

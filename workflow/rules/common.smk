@@ -1,5 +1,6 @@
 # The checked configuration, and what the rules of several stages share. No rule here.
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,16 @@ from calgrid.cli import settings_flags
 from calgrid.errors import UserError
 from calgrid.files import content_hash, sampled_hash
 from calgrid.grid import BASE_CELL, CELL, Cell
-from calgrid.sections import BASE, CLDR_CORPUS, VALIDATION_LOSS, Prompting, Source, canonical_lr, canonical_smoothing
+from calgrid.sections import (
+    BASE,
+    CLDR_CORPUS,
+    VALIDATION_LOSS,
+    Packing,
+    Prompting,
+    Source,
+    canonical_lr,
+    canonical_smoothing,
+)
 
 # For the shell commands: where the programs lie, and as `python` the interpreter that runs Snakemake, unless a conda
 # environment takes its place. A path in the commands themselves would change them with every move of the folder.
@@ -87,7 +97,7 @@ def prepared(names):
 
 
 def training_data(wildcards):
-    """Prepared data of a cell, whose numbers must be spelt as the grid spells them: one number, one cell."""
+    """Packed data of a cell, whose numbers must be spelt as the grid spells them: one number, one cell."""
     for name, canonical in {
         "smoothing": canonical_smoothing,
         "lr": canonical_lr,
@@ -100,7 +110,11 @@ def training_data(wildcards):
             raise WorkflowError(f"{name}={value} in the path of a cell: {error}") from None
         if value != expected:
             raise WorkflowError(f"{name}={value} in the path of a cell: this number is spelt {expected}")
-    return prepared([grid.sft_data(wildcards.sft)])
+    return prepared([grid.packed(wildcards.model, wildcards.sft)])
+
+
+def packing_flags():
+    return settings_flags(Packing(**CONFIG.training.model_dump(include=set(Packing.model_fields))))
 
 
 def sft_flags(dataset):
@@ -274,6 +288,23 @@ def language_tables(benchmark):
         f"results/tables/{benchmark}/{language}.{suffix}"
         for language in grid.languages(CONFIG, benchmark)
         for suffix in ("csv", "tex")
+    ]
+
+
+def trained_cells(model, sft):
+    """The trainings of the grid that a figure of their curves shows."""
+    found = [cell for cell in grid.tuned_cells(CONFIG) if (cell.model, cell.sft) == (model, sft)]
+    if not found:
+        raise WorkflowError(
+            f"the grid does not train {model!r} on {sft!r}; it trains {', '.join(CONFIG.grid.models)} on "
+            f"{', '.join(CONFIG.grid.sft_datasets)}"
+        )
+    return found
+
+
+def training_figures():
+    return [
+        f"results/figs/training_{model}_{sft}.svg" for model in CONFIG.grid.models for sft in CONFIG.grid.sft_datasets
     ]
 
 

@@ -38,6 +38,27 @@ rule base_model:
         "python $SCRIPTS/base_model.py {params.source:q} --output {output:q} > {log:q} 2>&1"
 
 
+# Each SFT set as a model reads it, once for all the trainings on it; no GPU.
+rule pack:
+    input:
+        lambda w: prepared([grid.sft_data(w.sft)]),
+        base=lambda w: grid.base_record(w.model),
+    output:
+        data="results/packed/model={model}/{sft}.parquet",
+        manifest="results/packed/model={model}/{sft}.json",
+    log:
+        "results/logs/pack/model={model}/{sft}.log",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        version=versions.PACK_VERSION,
+        data=lambda w: grid.sft_data(w.sft),
+        settings=packing_flags(),
+    shell:
+        "python $SCRIPTS/pack.py --base {input.base:q} --data {params.data:q} {params.settings:q}"
+        " --output {output.data:q} --manifest {output.manifest:q} > {log:q} 2>&1"
+
+
 rule train:
     input:
         training_data,
@@ -51,14 +72,20 @@ rule train:
     conda:
         "../../envs/calgrid.yaml"
     resources:
-        batch_tokens=CONFIG.device.train_tokens,
+        gpu=lambda w: entry("models", w.model).gpus,
+        nodes=lambda w: entry("models", w.model).nodes,
+        row_tokens=CONFIG.device.train_tokens,
         activation_checkpointing=int(CONFIG.device.activation_checkpointing),
+        checkpoint_minutes=str(CONFIG.device.checkpoint_minutes),
     params:
         version=versions.TRAIN_VERSION,
-        data=lambda w: grid.sft_data(w.sft),
-        settings=lambda w: settings_flags(CONFIG.training),
+        data=lambda w: grid.packed(w.model, w.sft),
+        checkpoints=f"results/checkpoints/models/{CELL}",
+        settings=settings_flags(CONFIG.training),
     shell:
-        "python $SCRIPTS/train.py --base {input.base:q} --data {params.data:q}"
+        "python $SCRIPTS/launch.py --gpus {resources.gpu} --nodes {resources.nodes} -- $SCRIPTS/train.py"
+        " --base {input.base:q} --conversations {params.data:q}"
         " --smoothing {wildcards.smoothing} --lr {wildcards.lr} --seed {wildcards.seed} {params.settings:q}"
-        " --batch-tokens {resources.batch_tokens} --activation-checkpointing {resources.activation_checkpointing}"
+        " --row-tokens {resources.row_tokens} --activation-checkpointing {resources.activation_checkpointing}"
+        " --checkpoints {params.checkpoints:q} --checkpoint-minutes {resources.checkpoint_minutes}"
         " --weights {output.weights:q} --record {output.record:q} > {log:q} 2>&1"

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tokens["model"] != record.get("base", record):
         raise UserError(f"--tokens {arguments.tokens}: made for another model than {arguments.model}")
     dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
-    model = load_model(weights_of(arguments.model), dtype, attention=arguments.attention)
+    model = load_model(weights_of(arguments.model), dtype, attention=arguments.attention).to(device())
     made_by = files.provenance(
         benchmark=tokens["benchmark"],
         cell=asdict(Cell.parse(arguments.output)),

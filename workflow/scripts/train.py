@@ -1,28 +1,36 @@
 """Fine-tune one cell of the grid.
 
-    python workflow/scripts/train.py --base results/models/model=tiny-llama/.../base.json \
-        --data results/data/sft/cldr-alpaca.parquet --smoothing 0.1 --lr 1e-3 --seed 0 \
+    python workflow/scripts/train.py --base results/models/model=tiny-llama/.../base.json \\
+        --conversations results/packed/model=tiny-llama/cldr-alpaca.parquet --smoothing 0.1 --lr 1e-3 --seed 0 \\
+        --checkpoints results/checkpoints/models/<cell> \\
         --weights results/models/<cell>/model --record results/models/<cell>/train.json
 
-Writes an ordinary Hugging Face folder (`--weights`) and a record (`--record`): loss curve, validation loss (without
-smoothing, nats a token), tokens, seconds, settings, versions.
+Writes an ordinary Hugging Face folder (`--weights`, bfloat16) and a record (`--record`): loss curve, validation loss
+(without smoothing, nats a token), tokens, seconds, settings, versions. A run that was killed goes on from its last
+checkpoint. SIGTERM writes one and ends with status 75. Several processes train one cell: see launch.py.
 """
 
 import logging
+import shutil
+import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
-import polars as pl
 import torch
-from transformers import PreTrainedTokenizerBase
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from calgrid import cli, files
-from calgrid.chat import Example, fit, use_template
+from calgrid import attention, cli, files, packing, sharding
+from calgrid.chat import use_template
+from calgrid.checkpoints import Checkpoints
+from calgrid.costs import TrainingMemory, available_memory, count_parameters, disk_needed, human
 from calgrid.errors import UserError
+from calgrid.grid import Cell
+from calgrid.loss import smoothed_loss_floor
 from calgrid.modeling import device, load_config, load_model, load_tokenizer, weights_of
-from calgrid.sections import Training
-from calgrid.training import fine_tune, validation_loss
+from calgrid.sections import Packing, Training
+from calgrid.training import fine_tune
 from calgrid.versions import TRAIN_VERSION
 
 log = logging.getLogger(__name__)
@@ -31,95 +39,149 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--base", required=True, help="base.json of the model to start from")
-    parser.add_argument("--data", required=True, help="prepared SFT data (Parquet)")
+    parser.add_argument("--conversations", required=True, help="packed by the model's tokenizer (pack.py)")
     parser.add_argument("--smoothing", required=True, type=float, help="label smoothing in [0, 1)")
     parser.add_argument("--lr", required=True, type=float, help="peak learning rate")
     parser.add_argument("--seed", required=True, type=int, help="seed of order and dropout")
+    parser.add_argument("--checkpoints", required=True, help="folder of the checkpoints of this cell")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=30, help="between two checkpoints (default: %(default)s)"
+    )
     parser.add_argument("--weights", required=True, help="folder to write the tuned model to")
-    parser.add_argument("--record", required=True, help="train.json to write")
-    parser.add_argument("--batch-tokens", type=int, default=8192, help="padded tokens of a forward and backward pass")
+    parser.add_argument("--record", required=True, help="train.json to write; its path names the cell")
+    parser.add_argument(
+        "--row-tokens", type=int, default=8192, help="tokens of a forward and backward pass (default: %(default)s)"
+    )
     parser.add_argument(
         "--activation-checkpointing", type=int, default=0, choices=(0, 1), help="1: recompute activations, less memory"
     )
     cli.add_settings(parser, Training)
     arguments = parser.parse_args(argv)
     settings = cli.read_settings(arguments, Training)
+    cell = Cell.parse(arguments.record).path
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     started = time.monotonic()
 
-    where = weights_of(arguments.base)
-    base_config = load_config(where)
-    tokenizer = load_tokenizer(where)
-    use_template(tokenizer, settings.chat_template)
-    max_length = min(settings.max_length, base_config.max_position_embeddings)
-    conversations = pl.read_parquet(arguments.data)
-    train, left_out = _examples(conversations, "train", tokenizer, max_length)
-    validation, _ = _examples(conversations, "validation", tokenizer, max_length)
-    for split, examples in (("train", train), ("validation", validation)):
-        if not examples:
-            raise UserError(
-                f"{arguments.data}: split {split!r} has no conversation of at most {max_length} tokens; take more rows "
-                "(max_rows), a larger data.validation_share or training.max_length"
-            )
-    log.info("%d conversations, %d for validation; left out: %s", len(train), len(validation), dict(left_out))
+    with sharding.processes():
+        if sharding.rank() > 0:
+            logging.disable(logging.INFO)
+        packed, base = files.read_provenance(arguments.conversations), files.read_json(arguments.base)
+        if packed.get("base") != base:
+            raise UserError(f"--conversations {arguments.conversations}: not packed for the model of {arguments.base}")
+        wanted = settings.model_dump(include=set(Packing.model_fields))
+        if packed["settings"] != wanted:
+            raise UserError(f"--conversations {arguments.conversations}: made with {packed['settings']}, not {wanted}")
+        train, validation = (packing.read(arguments.conversations, split) for split in ("train", "validation"))
+        log.info("%d conversations, %d for validation; left out: %s", len(train), len(validation), packed["left_out"])
 
-    model = load_model(where, torch.float32, attention_dropout=settings.dropout)
-    if arguments.activation_checkpointing:
-        model.gradient_checkpointing_enable()
-    curve = fine_tune(
-        model,
-        train,
-        settings,
-        lr=arguments.lr,
-        smoothing=arguments.smoothing,
-        seed=arguments.seed,
-        batch_tokens=arguments.batch_tokens,
-    )
-    loss = validation_loss(model, validation, arguments.batch_tokens)
-    log.info("validation loss %.4f nats a token", loss)
-
-    model.config.attention_dropout = base_config.attention_dropout
-    model.config.use_cache = base_config.use_cache
-    with files.atomic(arguments.weights) as folder:
-        model.to(base_config.dtype or torch.float32).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    files.write_json(
-        arguments.record,
-        {
-            "weights": {"path": arguments.weights},
+        where = weights_of(arguments.base)
+        base_config = load_config(where)
+        n_processes = sharding.n_processes()
+        TrainingMemory(
+            base_config,
+            max(arguments.row_tokens, int(train.lengths.max())),
+            int(train.lengths.max()),
+            bool(arguments.activation_checkpointing),
+            compute_bytes=2 if device().type == "cuda" else 4,
+        ).check(cell, n_processes, available_memory(sharding.local_processes()))
+        shaping = {
+            "base": base,
+            "conversations": packed["sha256"],
             "smoothing": arguments.smoothing,
             "lr": arguments.lr,
             "seed": arguments.seed,
-            "validation_loss": loss,
-            "steps": len(curve),
-            "supervised_tokens": settings.epochs * sum(example.n_supervised for example in train),
-            "tokens": settings.epochs * sum(len(example.tokens) for example in train),
+            "settings": settings.model_dump(),
+            "train_version": TRAIN_VERSION,
+        }
+        checkpoints = Checkpoints(arguments.checkpoints, files.content_hash(repr(shaping)))
+        check_disk(checkpoints, count_parameters(base_config))
+
+        model = load_model(where, "auto", attention_dropout=settings.dropout, attention=attention.NAME)
+        if arguments.activation_checkpointing:
+            model.activation_checkpointing_enable()
+        trained = fine_tune(
+            model,
+            train,
+            validation,
+            settings,
+            lr=arguments.lr,
+            smoothing=arguments.smoothing,
+            seed=arguments.seed,
+            row_tokens=arguments.row_tokens,
+            name=cell,
+            checkpoints=checkpoints,
+            checkpoint_seconds=60 * arguments.checkpoint_minutes,
+            stopping=lambda: bool(asked),
+        )
+
+        weights = sharding.whole_weights(model)
+        record = {
+            "weights": {"path": arguments.weights},
+            **{name: shaping[name] for name in ("smoothing", "lr", "seed")},
+            "smoothed_loss_floor": smoothed_loss_floor(arguments.smoothing, base_config.vocab_size),
+            "validation_loss": trained.validation[-1]["loss"],
+            "validation": trained.validation,
+            "steps": trained.step,
+            "supervised_tokens": trained.supervised_tokens,
+            "tokens": trained.tokens,
+            "fill": trained.tokens / trained.places,
+            "flops": trained.flops,
             "conversations": {"train": len(train), "validation": len(validation)},
-            "left_out": dict(left_out),
+            "left_out": packed["left_out"],
             "seconds": round(time.monotonic() - started, 1),
+            "training_seconds": round(trained.seconds, 1),
             "device": str(device()),
-            "base": files.read_json(arguments.base),
-            "data": files.data_origin(arguments.data),
+            "processes": n_processes,
+            "peak_memory": torch.cuda.max_memory_allocated() if device().type == "cuda" else None,
+            "base": base,
+            "data": packed["data"],
             "settings": settings.model_dump(),
             **files.provenance(train_version=TRAIN_VERSION),
-            "curve": curve,
-        },
-    )
+        }
+        if sharding.rank() == 0:
+            tokenizer = load_tokenizer(where)
+            use_template(tokenizer, settings.chat_template)
+            save(arguments.weights, model, base_config, tokenizer, weights, record)
+            files.write_json(arguments.record, {**record, "curve": trained.curve})
+        checkpoints.remove()
 
 
-def _examples(
-    conversations: pl.DataFrame, split: str, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> tuple[list[Example], Counter[str]]:
-    """The usable examples of a split, and what was left out by `chat.fit`, counted."""
-    examples = []
-    left_out = Counter({"conversations too long": 0, "conversations cut at a turn": 0})
-    for messages in conversations.filter(split=split)["messages"].to_list():
-        example, messages_left_out = fit(tokenizer, messages, max_length)
-        if example is None:
-            left_out["conversations too long"] += 1
-        else:
-            examples.append(example)
-            left_out["conversations cut at a turn"] += messages_left_out > 0
-    return examples, left_out
+def check_disk(checkpoints: Checkpoints, parameters: int) -> None:
+    """Raise UserError if the disk has no room for checkpoints and the model, before anything is computed."""
+    folder = next(path for path in [checkpoints.folder, *checkpoints.folder.absolute().parents] if path.exists())
+    free, needed = shutil.disk_usage(folder).free, disk_needed(parameters)
+    if checkpoints.last() is None and free < needed:
+        raise UserError(
+            f"{folder}: this disk has {human(free)} free, and the training writes up to {human(needed)} (two "
+            "checkpoints for a moment, and the model); free space, or put results/ on another disk"
+        )
+
+
+def save(
+    folder: str,
+    model: PreTrainedModel,
+    base_config: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    weights: dict[str, torch.Tensor],
+    record: dict[str, Any],
+) -> None:
+    """Write the tuned model as an ordinary Hugging Face folder: bfloat16, tokenizer, template, provenance.
+
+    Raises UserError if it can't be written.
+    """
+    with torch.device("meta"):
+        tuned = AutoModelForCausalLM.from_config(base_config, dtype=torch.bfloat16)
+    tuned.load_state_dict({name: values.to(torch.bfloat16) for name, values in weights.items()}, assign=True)
+    tuned.tie_weights()
+    tuned.generation_config = model.generation_config
+    try:
+        with files.atomic(folder) as path:
+            tuned.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            files.write_json(path / "provenance.json", record)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{folder}: the tuned model can't be written ({error}); free space and run again") from None
 
 
 if __name__ == "__main__":

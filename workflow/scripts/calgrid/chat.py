@@ -1,16 +1,14 @@
 """Conversations as token ids with a mask of what is supervised: the assistant's words and the end of turn."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from calgrid.errors import UserError
-
-log = logging.getLogger(__name__)
 
 Message = dict[str, str]
 
@@ -27,18 +25,15 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
+SHOWN = 40  # characters of a turn that a message quotes
 
 
 @dataclass(frozen=True)
 class Example:
-    """A conversation of T tokens; `supervised[t]` says whether token t is a target."""
+    """A conversation of T tokens; `supervised[t]` says whether token t is a target, which the first never is."""
 
     tokens: list[int]
     supervised: list[bool]
-
-    @property
-    def n_supervised(self) -> int:
-        return sum(self.supervised)
 
 
 def use_template(tokenizer: PreTrainedTokenizerBase, template: Literal["calgrid", "tokenizer"]) -> None:
@@ -61,42 +56,83 @@ def use_template(tokenizer: PreTrainedTokenizerBase, template: Literal["calgrid"
         )
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Example:
-    """Render a conversation by the tokenizer's chat template and mark its supervised tokens.
+def tokenize(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]) -> list[Example]:
+    """Render conversations by the tokenizer's chat template and mark their supervised tokens.
 
     A token is supervised if it overlaps the text of an assistant turn or its end-of-sequence token.
+
+    Raises:
+        UserError: the template leaves a turn out, or does not mark an answer.
     """
     texts, spans = render_jinja_template(
-        [list(messages)],
+        [list(messages) for messages in conversations],
         chat_template=tokenizer.chat_template,
         return_assistant_tokens_mask=True,
         bos_token=tokenizer.bos_token,
         eos_token=tokenizer.eos_token,
     )
-    encoded = tokenizer(texts[0], add_special_tokens=False, return_offsets_mapping=True)
-    return Example(encoded["input_ids"], [_within(offset, spans[0]) for offset in encoded["offset_mapping"]])
+    for messages, text, marked in zip(conversations, texts, spans, strict=True):
+        _check_turns(tokenizer.name_or_path, messages, text, marked)
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    return [
+        Example(tokens, _supervised(np.array(offsets), marked))
+        for tokens, offsets, marked in zip(encoded["input_ids"], encoded["offset_mapping"], spans, strict=True)
+    ]
 
 
-def _within(offset: tuple[int, int], spans: Sequence[tuple[int, int]]) -> bool:
-    """Whether a token's characters overlap one of the spans.
+def _supervised(offsets: np.ndarray, spans: Sequence[tuple[int, int]]) -> list[bool]:
+    """Whether the characters of each token, offsets (T, 2), overlap one of the spans.
 
     Byte-level tokenizers trim spaces off their offsets, so that a lone space at place p - 1 reads (p, p).
     """
-    start, end = offset
-    if start == end:
-        start -= 1
-    return any(start < last and end > first for first, last in spans)
+    starts, ends = offsets[:, 0] - (offsets[:, 0] == offsets[:, 1]), offsets[:, 1]
+    found = np.zeros(len(offsets), dtype=bool)
+    for first, last in spans:
+        found |= (starts < last) & (ends > first)
+    found[0] = False  # nothing predicts it
+    return found.tolist()
 
 
-def fit(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_length: int) -> tuple[Example | None, int]:
-    """The longest beginning of a conversation that ends with an assistant turn and fits `max_length` tokens.
+def _check_turns(name: str, messages: Sequence[Message], text: str, spans: Sequence[tuple[int, int]]) -> None:
+    """Every turn must be in the text, in order, and every answer inside a span of its own."""
+    answers = iter(spans)
+    end = 0
+    for number, message in enumerate(messages, 1):
+        content = message["content"].strip()  # some templates trim
+        where = f"tokenizer {name!r}: turn {number} ({message['role']}: {content[:SHOWN]!r})"
+        end = text.find(content, end)
+        if end < 0:
+            raise UserError(f"{where} is not in what its chat template writes; use training.chat_template: calgrid")
+        if message["role"] == "assistant":
+            first, last = next(answers, (0, 0))
+            if content not in text[first:last]:
+                raise UserError(f"{where} is not marked as an answer; use training.chat_template: calgrid")
+        end += len(content)
+
+
+def fit(
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Sequence[Message]],
+    max_length: int,
+    long_conversations: Literal["cut", "refuse"],
+) -> list[tuple[Example | None, int]]:
+    """Conversations of at most `max_length` tokens.
+
+    A longer one is cut after its last answer that fits, or refused.
 
     Returns:
-        The example, or None if not even the first answer fits; and how many messages were left out.
+        For each conversation its example, or None if it is refused or not even the first answer fits; and how many
+        messages were left out.
     """
-    for end in range(len(messages), 0, -1):
-        if messages[end - 1]["role"] == "assistant":
-            example = tokenize(tokenizer, messages[:end])
-            if len(example.tokens) <= max_length:
-                return example, len(messages) - end
-    return None, len(messages)
+    found: list[tuple[Example | None, int]] = []
+    for messages, whole in zip(conversations, tokenize(tokenizer, conversations), strict=True):
+        example: Example | None = whole
+        end = len(messages)
+        while example is not None and len(example.tokens) > max_length:
+            end -= 1
+            while end and messages[end - 1]["role"] != "assistant":
+                end -= 1
+            cut = end > 0 and long_conversations == "cut"
+            example = tokenize(tokenizer, [messages[:end]])[0] if cut else None
+        found.append((example, len(messages) - end if example else len(messages)))
+    return found

@@ -91,11 +91,11 @@ def add_confidence_method(to: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[Sequence[str] | None], Any]) -> None:
-    """Run a program's `main`: log its command and progress to standard error, print a UserError and exit with 1."""
+    """Run a program's `main`: log its command and progress to standard error, print a UserError and exit by it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     log.info("python %s", shlex.join(sys.argv))
     try:
         main(None)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)

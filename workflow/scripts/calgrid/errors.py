@@ -1,9 +1,17 @@
-"""The one error type that users meet."""
+"""The errors that users meet."""
 
 
 class UserError(Exception):
     """Input or configuration that can't be used.
 
     The message names the file or section, the field, the value and the remedy. Programs print it
-    without a traceback and exit with status 1; any other exception is a bug and keeps its traceback.
+    without a traceback and exit with `exit_code`; any other exception is a bug and keeps its traceback.
     """
+
+    exit_code = 1
+
+
+class Interrupted(UserError):
+    """Stopped by a signal, with nothing lost: the same command goes on from there."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again

@@ -144,6 +144,10 @@ def metrics(benchmark: str, cell: str) -> str:
     return f"results/metrics/benchmark={benchmark}/{cell}/metrics.parquet"
 
 
+def packed(model: str, sft: str) -> str:
+    return f"results/packed/model={model}/{sft}.parquet"
+
+
 def sft_data(sft: str) -> str:
     return f"results/data/sft/{sft}.parquet"
 

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 SUPPORTED = ("gemma2", "llama", "mistral")
+HEAD_VALUES = {"cpu": 2**24, "cuda": 2**28}  # logits held at once, in float32: 64 MiB, 1 GiB
 
 
 def device() -> torch.device:
@@ -52,7 +53,7 @@ def load_config(where: dict[str, Any]) -> Any:
     """The model's configuration. Raises UserError if it can't be had or its architecture is not supported."""
     name = where["pretrained_model_name_or_path"]
     try:
-        config = AutoConfig.from_pretrained(**where)
+        config = AutoConfig.from_pretrained(**where, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(
             f"model {name!r}: its configuration can't be loaded ({str(error).splitlines()[0]}); check the name and the "
@@ -64,15 +65,20 @@ def load_config(where: dict[str, Any]) -> Any:
 
 
 def load_tokenizer(where: dict[str, Any]) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(**where)
+    return AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
 
 
 def load_model(
-    where: dict[str, Any], dtype: torch.dtype, attention_dropout: float = 0.0, attention: str = "auto"
+    where: dict[str, Any], dtype: torch.dtype | str, attention_dropout: float = 0.0, attention: str = "auto"
 ) -> PreTrainedModel:
-    """The model in `dtype`, in evaluation mode, with the attention `attention`: eager, sdpa, flex_attention or auto.
+    """The model on the CPU, in evaluation mode.
 
-    Gemma2 caps its attention scores, which PyTorch's fused attention (sdpa) can't: auto is eager there, else sdpa.
+    Args:
+        where: see `weights_of`.
+        dtype: of the weights; "auto" is the one they are stored in.
+        attention_dropout: of the attention weights, the only dropout that these architectures have.
+        attention: eager, sdpa, flex_attention, a name registered with transformers, or auto. Gemma2 caps its attention
+            scores, which PyTorch's fused attention (sdpa) can't: auto is eager there, else sdpa.
 
     Raises:
         UserError: sdpa for Gemma2.
@@ -88,8 +94,14 @@ def load_model(
     if attention == "auto":
         attention = "eager" if config.model_type == "gemma2" else "sdpa"
     log.info("loading %s (%s, %s attention, %s)", name, config.model_type, attention, dtype)
-    model = AutoModelForCausalLM.from_pretrained(**where, config=config, dtype=dtype, attn_implementation=attention)
-    return model.to(device()).eval()
+    return AutoModelForCausalLM.from_pretrained(
+        **where,
+        config=config,
+        dtype=dtype,
+        attn_implementation=attention,
+        use_safetensors=True,
+        trust_remote_code=False,
+    ).eval()
 
 
 def within_budget(items: Iterable[Item], length: Callable[[Item], int], max_tokens: int) -> Iterator[list[Item]]:
@@ -114,20 +126,34 @@ def hidden_states(model: PreTrainedModel, **inputs: Any) -> torch.Tensor:
     return model.model(**inputs, use_cache=False).last_hidden_state
 
 
-def logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """The LM head on hidden states (N, D), final soft-cap included: logits (N, V), computed in float32.
+def product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """A matrix product computed in float32 (float64 for float64 input), whatever the dtype of its parts.
 
-    Rounded to bfloat16, logits of about 20 lie 0.125 apart and options tie. Products of bfloat16 numbers are exact
-    in float32, so on a GPU a bfloat16 head gives float32 logits without a float32 copy of its weights.
+    Products of bfloat16 numbers are exact in float32, so a GPU needs no float32 copy of them.
     """
-    weight = model.lm_head.weight
-    if hidden.is_cuda and hidden.dtype == weight.dtype == torch.bfloat16:
-        values = torch.mm(hidden, weight.T, out_dtype=torch.float32)
-    else:
-        values = torch.nn.functional.linear(hidden.float(), weight.float())
-    if cap := getattr(model.config, "final_logit_softcapping", None):
-        values = torch.tanh(values / cap) * cap
-    return values
+    if left.is_cuda and left.dtype == right.dtype == torch.bfloat16:
+        return torch.mm(left, right, out_dtype=torch.float32)
+    accurate = torch.promote_types(left.dtype, torch.float32)
+    return left.to(accurate) @ right.to(accurate)
+
+
+def logits_of(hidden: torch.Tensor, head: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """Logits (N, K) of hidden states (N, D) by an LM head (K, D), soft-cap included, in float32.
+
+    Rounded to bfloat16, logits of about 20 lie 0.125 apart and options tie.
+    """
+    values = product(hidden, head.T)
+    return values.div_(cap).tanh_().mul_(cap) if cap else values
+
+
+def soft_cap(model: PreTrainedModel) -> float | None:
+    """The model's cap on its logits, if it has one."""
+    return getattr(model.config, "final_logit_softcapping", None)
+
+
+def logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """`logits_of` by the model's own LM head."""
+    return logits_of(hidden, model.lm_head.weight, soft_cap(model))
 
 
 def attention_masks(

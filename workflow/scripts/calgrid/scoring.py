@@ -18,13 +18,11 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from calgrid.errors import UserError
-from calgrid.modeling import attention_masks, hidden_states, logits, on_device, within_budget
+from calgrid.modeling import HEAD_VALUES, attention_masks, hidden_states, logits, on_device, within_budget
 from calgrid.prompts import QUESTION, Question, questions_of
 from calgrid.tries import Row, batches
 
 log = logging.getLogger(__name__)
-
-HEAD_VALUES = {"cpu": 2**24, "cuda": 2**28}  # logits held at once, in float32: 64 MiB, 1 GiB
 
 # Documented in docs/scores.md.
 SCHEMA = pl.Schema(

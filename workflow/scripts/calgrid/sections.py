@@ -163,7 +163,15 @@ class Pretraining(Section):
 class Model(Source):
     """A base model: from the Hub, from a folder, or pretrained by the workflow itself."""
 
+    gpus: int = Field(1, ge=1, description="GPUs that train it together, its weights and optimiser state sharded")
+    nodes: int = Field(1, ge=1, description="machines that these GPUs are on, as many on each")
     pretrain: Pretraining | None = Field(None, description="make the model instead of taking one")
+
+    @model_validator(mode="after")
+    def _as_many_gpus_a_node(self) -> Self:
+        if self.gpus % self.nodes:
+            raise ValueError(f"gpus: {self.gpus} can't be on {self.nodes} nodes, as many on each; write a multiple")
+        return self
 
     def _origins(self) -> dict[str, object]:
         return {**super()._origins(), "pretrain": self.pretrain}
@@ -229,12 +237,23 @@ class Data(Section):
     max_rejected_share: Share = Field(0.01, description="refuse a data set with a larger share of unusable rows")
 
 
-class Training(Section):
+class Packing(Section):
+    """How conversations become tokens; made once for all cells of a model and an SFT set."""
+
+    max_length: int = Field(2048, ge=8, description="tokens of a conversation at most")
+    long_conversations: Literal["cut", "refuse"] = Field(
+        "cut", description="a longer conversation is cut after its last answer that fits, or refused; both are counted"
+    )
+    chat_template: Literal["calgrid", "tokenizer"] = Field(
+        "calgrid", description="calgrid: the recorded template for base models; tokenizer: the tokenizer's own"
+    )
+
+
+class Training(Packing):
     """How each cell is fine-tuned. Defaults: the paper's, and Wang et al. (2023) where it is silent."""
 
     epochs: int = Field(2, ge=1, description="passes over the training part")
     batch_size: int = Field(128, ge=1, description="conversations an optimiser step")
-    max_length: int = Field(2048, ge=8, description="tokens a conversation; longer ones are cut at a turn and counted")
     warmup_share: Share = Field(0.02, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     beta1: Share = Field(0.9, description="AdamW's first beta")
@@ -242,9 +261,6 @@ class Training(Section):
     epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
     max_grad_norm: float = Field(1.0, gt=0, description="clip the gradient to this norm; inf does not clip")
     dropout: Share = Field(0.1, description="dropout on the attention weights, the one these models have")
-    chat_template: Literal["calgrid", "tokenizer"] = Field(
-        "calgrid", description="calgrid: the recorded template for base models; tokenizer: the tokenizer's own"
-    )
 
 
 class Prompting(Section):
@@ -303,12 +319,13 @@ class Audit(Section):
 class Device(Section):
     """How a device computes. Results depend on it within rounding alone, and a change runs nothing again."""
 
-    train_tokens: int = Field(8192, ge=1, description="padded tokens of a forward and backward pass in training")
+    train_tokens: int = Field(8192, ge=1, description="tokens of a row in training: of a forward and backward pass")
     score_tokens: int = Field(8192, ge=1, description="padded tokens of a forward pass in scoring")
     score_attention: Attention = Field(
         "auto", description="eager, sdpa or flex_attention in scoring; auto: eager for Gemma2, else sdpa"
     )
     activation_checkpointing: bool = Field(False, description="recompute activations: slower, with less memory")
+    checkpoint_minutes: float = Field(30, ge=0, description="minutes of training between two checkpoints")
 
 
 class Selection(Section):

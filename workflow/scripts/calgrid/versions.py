@@ -13,7 +13,8 @@ from calgrid.files import content_hash
 DEMO_VERSION = 2  # 2: a split of examples, dev; 1: first version
 PREPARE_VERSION = 1  # 1: first version
 PRETRAIN_VERSION = 1  # 1: first version
-TRAIN_VERSION = 1  # 1: first version
+PACK_VERSION = 1  # 1: first version
+TRAIN_VERSION = 2  # 2: packed rows, dropout drawn by seed and step, weights written in bfloat16; 1: first version
 TOKENIZE_VERSION = 1  # 1: first version
 SCORE_VERSION = 2  # 2: byte counts, greedy flags, letter mass, boundary merges; 1: first version
 

@@ -1,0 +1,111 @@
+"""Checkpoints of a training under way: sharded, whole or not there, the last good one kept until the next is complete.
+
+They lie in <folder>/<tag>/step-<steps done>/, where no rule declares them and Snakemake so deletes none. The tag is a
+hash of everything that shapes the training: a checkpoint of another configuration is neither read nor overwritten.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as distributed_checkpoint
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+
+from calgrid import files
+from calgrid.errors import UserError
+from calgrid.sharding import rank, total, wait
+
+STATE = "state.json"  # written last
+
+
+class Checkpoints:
+    """The checkpoints of one training, all of whose processes call each method together."""
+
+    def __init__(self, folder: str | Path, tag: str) -> None:
+        self.folder = Path(folder)
+        self.steps = self.folder / tag
+
+    def last(self) -> Path | None:
+        """The last complete checkpoint, which is the same for all processes."""
+        found = sorted(self.steps.glob(f"step-*/{STATE}")) if rank() == 0 else []
+        steps_done = [int(path.parent.name.removeprefix("step-")) for path in found]
+        step = int(total([steps_done[-1] if steps_done else 0])[0])
+        return self._path(step) if step else None
+
+    def save(
+        self, step: int, root: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: dict[str, Any]
+    ) -> None:
+        """Write weights, optimiser state and `progress` after `step` steps; then remove older checkpoints.
+
+        Raises:
+            UserError: it can't be written, the disk being full, say; the one before is kept.
+        """
+        target = self._path(step)
+        unfinished = target.with_name(f".tmp-{target.name}")
+        if rank() == 0:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        wait()
+        try:
+            distributed_checkpoint.save(
+                _state(root, optimizer), checkpoint_id=unfinished, no_dist=not dist.is_initialized()
+            )
+            if rank() == 0:
+                sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
+                files.write_json(unfinished / STATE, {"progress": progress, "sizes": sizes})
+                shutil.rmtree(target, ignore_errors=True)
+                unfinished.rename(target)
+        except (OSError, RuntimeError, distributed_checkpoint.CheckpointException) as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise UserError(
+                f"{target}: the checkpoint can't be written ({_cause(error)}); free space on this disk and run again: "
+                "the checkpoint before it is kept, and training goes on from there"
+            ) from None
+        wait()
+        if rank() == 0:
+            for older in self.steps.glob("step-*"):
+                if older != target:
+                    shutil.rmtree(older)
+
+    def load(self, path: Path, root: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Read weights and optimiser state into their places; returns `progress` as it was saved.
+
+        Raises:
+            UserError: the checkpoint is damaged.
+        """
+        try:
+            record = json.loads((path / STATE).read_text(encoding="utf-8"))
+            for name, size in record["sizes"].items():
+                if (found := (path / name).stat().st_size) != size:
+                    raise ValueError(f"{name} has {found} bytes instead of {size}")
+            state = _state(root, optimizer)
+            distributed_checkpoint.load(state, checkpoint_id=path, no_dist=not dist.is_initialized())
+        except (OSError, ValueError, KeyError, RuntimeError, distributed_checkpoint.CheckpointException) as error:
+            raise UserError(
+                f"{path}: this checkpoint can't be read ({_cause(error)}); delete it, and training starts anew"
+            ) from None
+        set_state_dict(root, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
+        return record["progress"]
+
+    def remove(self) -> None:
+        """Remove all checkpoints of this cell; its training is complete."""
+        if rank() == 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, step: int) -> Path:
+        return self.steps / f"step-{step:09d}"
+
+
+def _state(root: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    weights, moments = get_state_dict(root, optimizer)
+    return {"model": weights, "optimizer": moments}
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what happened, on whichever process."""
+    if isinstance(error, distributed_checkpoint.CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    return str(error).splitlines()[0]

@@ -1,0 +1,164 @@
+"""What a model costs: parameters, floating-point operations, memory, and the rate that a device reaches."""
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from calgrid.errors import UserError
+from calgrid.modeling import HEAD_VALUES, device
+
+GIB = 2**30
+GPU_SIZES = (24, 40, 48, 80, 96, 141, 192)  # GiB of memory of GPUs that are on the market
+STATE_BYTES = 16  # a parameter: float32 weight, gradient, and AdamW's two moments
+OVERHEAD = GIB  # of CUDA itself
+FRAGMENTED = 1.05
+REPEATS = 3  # of the product that is timed
+
+
+@dataclass(frozen=True)
+class Work:
+    """Tokens and what they take part in."""
+
+    tokens: int  # through the body
+    pairs: int  # of a token and one that it attends to, itself included
+    heads: int  # positions of the LM head
+
+    def flops(self, config: Any) -> float:
+        """Floating-point operations of a forward pass: two for each multiplication and addition.
+
+        Forward and backward together take three times as many.
+        """
+        queries, keys = _widths(config)
+        layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
+        head = config.hidden_size * config.vocab_size
+        body = config.num_hidden_layers * (layer * self.tokens + 2 * queries * self.pairs)
+        return 2 * (body + head * self.heads)
+
+
+def triangle(n: int) -> int:
+    """Pairs of a sequence of `n` tokens, each of which attends to itself and those before it."""
+    return n * (n + 1) // 2
+
+
+def training_work(lengths: Sequence[int], n_supervised: int) -> Work:
+    """The least work of one pass over conversations of these lengths."""
+    return Work(sum(lengths), sum(map(triangle, lengths)), n_supervised)
+
+
+def _widths(config: Any) -> tuple[int, int]:
+    """Width of all queries, and of all keys, of a layer."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return config.num_attention_heads * size, config.num_key_value_heads * size
+
+
+def count_parameters(config: Any) -> int:
+    """Parameters of a model with this configuration, tied ones once; no memory is taken."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return sum(weights.numel() for weights in model.parameters())
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """What a training takes: an estimate from the model's shape, to be held against a device's memory."""
+
+    config: Any
+    row_tokens: int  # of a forward and backward pass
+    longest: int  # tokens of the longest conversation
+    activation_checkpointing: bool
+    compute_bytes: int = 2  # of a number in the forward pass: bfloat16
+
+    def bytes(self, n_processes: int) -> float:
+        """Bytes on each of these processes' devices."""
+        config, (queries, keys) = self.config, _widths(self.config)
+        parameters, layers = count_parameters(config), config.num_hidden_layers
+        embedding = config.vocab_size * config.hidden_size
+        outside = embedding * (1 if config.tie_word_embeddings else 2)
+        layer = (parameters - outside) / layers
+        state = STATE_BYTES * parameters / n_processes
+        # Weights and gradients as they are computed with: all outside the layers, and two layers at a time.
+        whole = 2 * self.compute_bytes * (outside + 2 * layer) if n_processes > 1 or self.compute_bytes < 4 else 0
+        # A token in a layer: its input and norms, queries, keys, values and output, and three of the MLP.
+        inside = self.row_tokens * (6 * config.hidden_size + 4 * queries + 4 * keys + 4 * config.intermediate_size)
+        if getattr(config, "attn_logit_softcapping", None):  # plain products: scores, capped, softmax, dropout
+            fitting = max(1, self.row_tokens // self.longest)
+            inside += 4 * fitting * config.num_attention_heads * self.longest**2
+        kept = self.row_tokens * config.hidden_size
+        activations = inside + layers * kept if self.activation_checkpointing else layers * inside
+        chunk = min(HEAD_VALUES["cuda"], config.vocab_size * self.row_tokens)
+        loss = 4 * (embedding + 2 * chunk)  # the head's gradient, and two arrays of logits, in float32
+        return FRAGMENTED * (state + whole + self.compute_bytes * activations + loss) + OVERHEAD
+
+    def gpus_needed(self, gpu_bytes: float) -> int | None:
+        """The least number of GPUs of this size, a power of two; None where no number is enough."""
+        for n in (2**power for power in range(11)):
+            if self.bytes(n) <= gpu_bytes:
+                return n
+        return None
+
+    def check(self, name: str, n_processes: int, available: float) -> None:
+        """Refuse to start what can't fit.
+
+        Args:
+            name: the model's, for the message.
+            n_processes: over which weights and optimiser state are sharded.
+            available: bytes of memory of one process's device.
+
+        Raises:
+            UserError: names what is needed and the GPUs that would do.
+        """
+        needed = self.bytes(n_processes)
+        if needed <= available:
+            return
+        fitting = [f"{n} of {size} GiB" for size in GPU_SIZES if (n := self.gpus_needed(size * GIB)) and n <= 64]
+        raise UserError(
+            f"model {name!r}: training takes about {needed / GIB:.0f} GiB on each of {n_processes} device(s), which "
+            f"have {available / GIB:.0f} GiB ({STATE_BYTES} bytes a parameter for weights, gradients and optimiser "
+            f"state, and rows of {self.row_tokens} tokens); GPUs that do: {', '.join(fitting) or 'none'}. Set "
+            "models.<name>.gpus, lower device.train_tokens, or set device.activation_checkpointing: true"
+        )
+
+
+def available_memory(local_processes: int) -> float:
+    """Bytes of the device that this process trains on: its GPU's, or its share of the machine's."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / local_processes
+
+
+def product_rate() -> float:
+    """FLOPs a second of a square matrix product on this device, in the dtype that training computes with.
+
+    What a model's own products can reach at best: bfloat16 on a GPU, float32 on a CPU.
+    """
+    n, dtype = (8192, torch.bfloat16) if device().type == "cuda" else (1024, torch.float32)
+    left, right = (torch.randn(n, n, device=device(), dtype=dtype) for _ in range(2))
+    return 2 * n**3 / seconds(lambda: left @ right)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Median of a few runs after one that does not count."""
+    times = []
+    for _ in range(REPEATS + 1):
+        started = time.perf_counter()
+        work()
+        if device().type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])
+
+
+def disk_needed(parameters: int) -> int:
+    """Bytes that a training writes: two checkpoints for a moment (weights and moments), and the model in bfloat16."""
+    return parameters * (2 * 12 + 2)
+
+
+def human(n_bytes: float) -> str:
+    return f"{n_bytes / GIB:.1f} GiB" if n_bytes >= GIB else f"{math.ceil(n_bytes / 2**20)} MiB"

@@ -1,0 +1,49 @@
+"""The command that starts a training on its GPUs: one process a GPU, on one machine or several."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from calgrid.errors import UserError
+
+PORTS = 20_000, 40_000  # of the processes' meeting place; one for each job of a cluster
+
+
+def command(program: Sequence[str], gpus: int, nodes: int, environment: Mapping[str, str]) -> list[str]:
+    """The command that runs a Python program with its arguments.
+
+    Args:
+        program: the program and its arguments.
+        gpus: processes in all.
+        nodes: machines, each with as many of them. Several need a Slurm job.
+        environment: of this process.
+
+    Raises:
+        UserError: several machines outside a Slurm job.
+    """
+    if gpus == 1:
+        return [sys.executable, *program]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    flags = [
+        *("--multi_gpu", "--num_processes", str(gpus), "--num_machines", str(nodes)),
+        *("--mixed_precision", "no", "--dynamo_backend", "no"),  # the program sees to both itself
+    ]
+    if nodes == 1:
+        return [*launcher, *flags, "--main_process_port", "0", *program]
+    if "SLURM_JOB_ID" not in environment:
+        raise UserError(f"--nodes {nodes}: several machines need a job of Slurm; set models.<name>.nodes: 1")
+    first, last = PORTS
+    meeting_place = [
+        *("--main_process_ip", first_host(environment["SLURM_JOB_NODELIST"])),
+        *("--main_process_port", str(first + int(environment["SLURM_JOB_ID"]) % (last - first))),
+    ]
+    each_node = ["srun", "--overlap", "--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
+    numbered = ["sh", "-c", f'exec {shlex.join(launcher)} --machine_rank "$SLURM_NODEID" "$@"', "launch"]
+    return [*each_node, *numbered, *flags, *meeting_place, *program]
+
+
+def first_host(nodes: str) -> str:
+    """The first of Slurm's list of nodes, such as `gpu[03-04]`."""
+    found = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+    return found.stdout.split()[0]

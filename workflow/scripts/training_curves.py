@@ -1,0 +1,33 @@
+"""Draw the training curves of one model on one SFT set: a column an arm of smoothing, a line a learning rate.
+
+    python workflow/scripts/training_curves.py --output results/figs/training_tiny-llama_cldr-alpaca.svg \\
+        --records results/models/model=tiny-llama/sft=cldr-alpaca/**/train.json
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from calgrid import cli
+from calgrid.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--records", required=True, nargs="+", type=Path, help="train.json of the cells to show")
+    parser.add_argument("--output", required=True, nargs="+", type=Path, help="figures to write: .svg, .png")
+    arguments = parser.parse_args(argv)
+
+    from calgrid import curves, theme
+    from calgrid.store import cell_of
+
+    shown = {(cell.model, cell.sft) for cell in map(cell_of, arguments.records)}
+    if len(shown) != 1:
+        raise UserError(f"--records: of {len(shown)} pairs of model and SFT set; give those of one")
+    ((model, sft),) = shown
+    chart = curves.curves_chart(curves.training_curves(arguments.records), f"Training of {model} on {sft}")
+    for path in arguments.output:
+        theme.save(chart, path)
+
+
+if __name__ == "__main__":
+    cli.run(main)
