@@ -1,5 +1,5 @@
-# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring` sets up
-# and compares scoring with lm-evaluation-harness (QUICK=1: in three minutes).
+# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring` and
+# `make bench-training` set up and compare with what users would take instead (QUICK=1: in two or three minutes).
 # Needs Python 3.11 or newer (with its venv module), git and make.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
@@ -7,7 +7,7 @@ BIN = .venv/bin
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
 PEER = .venv/peer
 
-.PHONY: demo test lint lock bench-scoring
+.PHONY: demo test lint lock bench-scoring bench-training
 
 # One at a time in a folder; the lock that a killed one left behind is removed.
 demo: .venv/installed
@@ -34,9 +34,9 @@ lint: .venv/installed
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
-# The harness lives in an environment of its own, of its own lock file.
-bench-scoring: .venv/installed $(PEER)/installed
-	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/scoring.py --peer-python $(PEER)/bin/python $(if $(QUICK),--quick)
+# The peers live in an environment of their own, of its own lock file.
+bench-scoring bench-training: bench-%: .venv/installed $(PEER)/installed
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/$*.py --peer-python $(PEER)/bin/python $(if $(QUICK),--quick)
 
 $(PEER)/installed: benchmarks/requirements.lock .venv/installed
 	$(PYTHON) -m venv $(PEER)

@@ -1,30 +1,10 @@
 """What must be computed to score a set of questions: tokens, attention pairs, head positions and their FLOPs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
+from calgrid.costs import Work, triangle
 from calgrid.prompts import Question, shared_length
 from calgrid.tries import batches
-
-
-@dataclass(frozen=True)
-class Needed:
-    """Work of a set of questions."""
-
-    tokens: int  # through the body
-    pairs: int  # of a token and one that it attends to, itself included
-    heads: int  # positions of the LM head
-
-    def flops(self, config: Any) -> float:
-        """Floating-point operations in a model of this configuration: two for each multiplication and addition."""
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        queries = config.num_attention_heads * head_size
-        keys = config.num_key_value_heads * head_size
-        layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
-        head = config.hidden_size * config.vocab_size
-        body = config.num_hidden_layers * (layer * self.tokens + 2 * queries * self.pairs)
-        return 2 * (body + head * self.heads)
 
 
 def fed(question: Question) -> list[list[int]]:
@@ -32,24 +12,19 @@ def fed(question: Question) -> list[list[int]]:
     return [[*question.header, *question.prompt, *text[:-1]] for text in question.texts]
 
 
-def triangle(n: int) -> int:
-    """Pairs of a sequence of `n` tokens, each of which attends to itself and those before it."""
-    return n * (n + 1) // 2
-
-
-def separate(questions: Iterable[Question]) -> Needed:
+def separate(questions: Iterable[Question]) -> Work:
     """One forward pass for each distinct sequence with the head at every position, as the harness does it.
 
     The harness passes once for all candidates that differ in their last token alone, hence distinct.
     """
     lengths = [len(sequence) for sequence in {tuple(sequence) for question in questions for sequence in fed(question)}]
-    return Needed(sum(lengths), sum(map(triangle, lengths)), sum(lengths))
+    return Work(sum(lengths), sum(map(triangle, lengths)), sum(lengths))
 
 
-def least(questions: Sequence[Question]) -> Needed:
+def least(questions: Sequence[Question]) -> Work:
     """Each distinct prefix token of the whole set once, the head at scored positions alone."""
     tokens, pairs = distinct(sequence for question in questions for sequence in fed(question))
-    return Needed(tokens, pairs, sum(1 + distinct(text[:-1] for text in question.texts)[0] for question in questions))
+    return Work(tokens, pairs, sum(1 + distinct(text[:-1] for text in question.texts)[0] for question in questions))
 
 
 def distinct(sequences: Iterable[list[int]]) -> tuple[int, int]:

@@ -1,25 +1,29 @@
-"""Scoring's use of a GPU: needed FLOPs a second over the rate of a plain matrix product in the same run.
+"""The use of a GPU by scoring and training: needed FLOPs a second over a plain matrix product's in the same run.
 
 Without a GPU a toy shape runs on the CPU, so that this code is exercised.
 """
 
 import logging
-import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedModel
 
+from calgrid import attention, sharding
+from calgrid.costs import TrainingMemory, available_memory, product_rate
 from calgrid.modeling import device
+from calgrid.packing import Conversations, batch
 from calgrid.prompts import Question
 from calgrid.scoring import score_questions
+from calgrid.training import Progress, Trainee, accumulate
 from counts import least
 
 log = logging.getLogger("bench")
 
-REPEATS = 5
+STEPS = 5  # of training that are timed
 BATCH_TOKENS = 16_384  # padded, of a forward pass; as in config/config.yaml
 TOY = {
     "hidden_size": 64,
@@ -60,36 +64,53 @@ def build(config: Any, attention: str) -> PreTrainedModel:
         return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention).eval()
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """Median of a few runs after one that does not count."""
-    times = []
-    for _ in range(REPEATS + 1):
-        started = time.perf_counter()
-        work()
-        if available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[1:])
-
-
-def product_rate() -> float:
-    """FLOPs a second of a square matrix product in the dtype in use."""
-    n, dtype = (8192, torch.bfloat16) if available() else (1024, torch.float32)
-    a, b = (torch.randn(n, n, device=device(), dtype=dtype) for _ in range(2))
-    return 2 * n**3 / seconds(lambda: a @ b)
-
-
 def shares(questions: Sequence[Question]) -> Iterator[tuple[str, float, str]]:
     """For each shape and attention: its name, the share of the matrix-product rate, and the rates in words."""
     for name, config in configs().items():
         auto = "eager" if config.model_type == "gemma2" else "sdpa"
-        for attention in (auto, "flex_attention") if available() else (auto,):
-            model = build(config, attention)
+        for path in (auto, "flex_attention") if available() else (auto,):
+            model = build(config, path)
             list(score_questions(model, questions[:8], BATCH_TOKENS))
             started = time.perf_counter()
             done = sum(1 for _ in score_questions(model, questions, BATCH_TOKENS))
             taken = time.perf_counter() - started
             rate, product = least(questions).flops(config) / taken, product_rate()
-            log.info("%s, %s: %d questions in %.1f s", name, attention, done, taken)
-            yield f"{name}, {attention}", rate / product, f"{rate / 1e12:.3g} of {product / 1e12:.3g} TFLOP/s"
+            log.info("%s, %s: %d questions in %.1f s", name, path, done, taken)
+            yield f"{name}, {path}", rate / product, f"{rate / 1e12:.3g} of {product / 1e12:.3g} TFLOP/s"
             del model
+
+
+def training_share(data: Conversations) -> tuple[str, float, str]:
+    """The largest of the shapes that this device can train: its name, the share, and the rates in words.
+
+    Steps as `calgrid.training` takes them, with activation checkpointing; the first one does not count.
+    """
+    row_tokens, batch_size = (8192, 128) if available() else (512, 4)
+    computed, longest = 2 if available() else 4, int(data.lengths.max())
+    fitting = {
+        name: config
+        for name, config in configs().items()
+        if TrainingMemory(config, row_tokens, longest, True, computed).bytes(1) <= available_memory(1)
+    }
+    if not fitting:
+        raise RuntimeError(f"this GPU can't train any of {', '.join(configs())}")
+    name, config = next(iter(fitting.items()))
+    with sharding.processes():
+        trainee = Trainee(build(config, attention.NAME))
+        trainee.model.activation_checkpointing_enable()
+        sharding.prepare(trainee.model, trainee)
+        trainee.train()
+        optimizer = torch.optim.AdamW(trainee.parameters(), lr=1e-5, weight_decay=0.0, fused=True)
+        progress = Progress()
+        before, started = progress, 0.0
+        for step in range(STEPS + 1):
+            if step == 1:
+                before, started = replace(progress), time.perf_counter()
+            accumulate(trainee, data, batch(len(data), batch_size, 0, step), 0.1, row_tokens, progress)
+            torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        taken = time.perf_counter() - started
+    rate, product = (progress.flops - before.flops) / taken, product_rate()
+    log.info("%s: %.0f tokens/s in training", name, (progress.tokens - before.tokens) / taken)
+    return f"{name}, training", rate / product, f"{rate / 1e12:.3g} of {product / 1e12:.3g} TFLOP/s"

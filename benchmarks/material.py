@@ -1,9 +1,9 @@
-"""What both sides of `scoring.py` get: real questions, their prompts as text, and random models with a real tokenizer.
+"""What both sides of a benchmark get: real questions and conversations, and random models with a real tokenizer.
 
 Rows and tokenizer come from a folder laid out as the Hub (`hub/<id>`, `tokenizers/mistral-v1`) or from the Hub.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -12,9 +12,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 
 from calgrid import pretraining
 from calgrid.benchmarks import prepare
-from calgrid.data_sources import Source, opened
+from calgrid.chat import Example, fit, use_template
+from calgrid.data_sources import Rejects, Source, opened
+from calgrid.packing import SCHEMA, Conversations
 from calgrid.prompts import LETTERS, headers, prompt_text
 from calgrid.sections import Prompting
+from calgrid.sft import canonical
 
 LANGUAGES = ("en", "de", "hi", "yo", "ja")
 CONTEXT = 4096
@@ -44,6 +47,24 @@ def mmlu_prox(data: Path | None) -> pl.DataFrame:
 
 def global_mmlu(data: Path | None, language: str) -> pl.DataFrame:
     return rows(data, "CohereLabs/Global-MMLU", "global_mmlu", "dev", language)
+
+
+def alpaca(data: Path | None, tokenizer: PreTrainedTokenizerBase, n: int) -> list[Example]:
+    """`n` tokenised conversations of Alpaca, at equal distances."""
+    source = Source(
+        None if data else "tatsu-lab/alpaca", str(data / "hub/tatsu-lab/alpaca") if data else None, None, None, "train"
+    )
+    with opened(source) as (dataset, _):
+        found = list(canonical(((str(i), row) for i, row in enumerate(dataset)), "alpaca", Rejects()))
+    use_template(tokenizer, "calgrid")
+    chosen = [found[i * len(found) // n][1] for i in range(n)]
+    return [example for example, _ in fit(tokenizer, chosen, CONTEXT, "refuse") if example]
+
+
+def conversations(tokens: Sequence[Sequence[int]], supervised: Sequence[Sequence[bool]]) -> Conversations:
+    """Tokenised conversations as a training takes them."""
+    rows = [(str(i), "train", *row) for i, row in enumerate(zip(tokens, supervised, strict=True))]
+    return Conversations.of(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
 
 
 def spread(frame: pl.DataFrame, n: int) -> pl.DataFrame:

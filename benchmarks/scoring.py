@@ -30,6 +30,7 @@ import material
 import startup
 from calgrid.prompts import questions_of, tokenize_language
 from calgrid.sections import Prompting
+from figures import Figure, report
 from lines import Worker
 
 log = logging.getLogger("bench")
@@ -61,26 +62,6 @@ class Size:
 
 FULL = Size("full", 512, 256, 256, 4, 8, 200, (4, 8, 15), 0.8)
 QUICK = Size("quick", 48, 16, 32, 2, 2, 4, (2.5, 5, 8), 0.6)  # a small part amortises less
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A line of the table."""
-
-    what: str
-    value: float
-    limit: float | None = None  # None: shown only
-    at_least: bool = False
-    ours: str = ""
-    peer: str = ""
-
-    @property
-    def met(self) -> bool:
-        return self.limit is None or (self.value >= self.limit if self.at_least else self.value <= self.limit)
-
-    def cells(self) -> list[str]:
-        needed = "" if self.limit is None else f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
-        return [self.what, self.ours, self.peer, f"{self.value:.3g}", needed, "" if self.met else "FALLS SHORT"]
 
 
 class Bench:
@@ -375,16 +356,6 @@ LINES: dict[str, Callable[[Bench], list[Figure]]] = {
 }
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """Markdown, columns aligned."""
-    rows = [["what", "ours", "lm_eval", "figure", "needed", ""], *(figure.cells() for figure in figures)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer questions, a smaller model")
@@ -405,8 +376,7 @@ def main() -> None:
         bench = Bench(arguments, Path(folder))
         for name in arguments.only:
             figures += LINES[name](bench)
-    print(table(figures))
-    sys.exit(any(not figure.met for figure in figures))
+    report(figures, "lm_eval")
 
 
 if __name__ == "__main__":

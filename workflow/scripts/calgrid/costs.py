@@ -117,7 +117,7 @@ class TrainingMemory:
         needed = self.bytes(n_processes)
         if needed <= available:
             return
-        fitting = [f"{n} of {size} GiB" for size in GPU_SIZES if (n := self.gpus_needed(size * GIB)) and n <= 64]
+        fitting = [f"{n} of {size} GiB" for size in GPU_SIZES if (n := self.gpus_needed(0.98 * size * GIB)) and n <= 64]
         raise UserError(
             f"model {name!r}: training takes about {needed / GIB:.0f} GiB on each of {n_processes} device(s), which "
             f"have {available / GIB:.0f} GiB ({STATE_BYTES} bytes a parameter for weights, gradients and optimiser "
