@@ -124,7 +124,7 @@ def _panel(
     axis = alt.Axis(title=None if above else "Step", labels=not above, ticks=not above, format=",d", tickCount=4)
     x = alt.X("step:Q", scale=alt.Scale(domain=[0, max(numbers["step"].to_list())], nice=False), axis=axis)
     labelled = y_title is not None
-    y_axis = alt.Axis(title=y_title, labels=labelled, ticks=labelled, format="~g", tickCount=5)
+    y_axis = alt.Axis(title=y_title, labels=labelled, ticks=labelled, format="~f", tickCount=5)
     y_scale = alt.Scale(domain=list(domain), zero=False, nice=False)
     color = alt.Color("lr:N", sort=rates, scale=alt.Scale(domain=rates, range=[s.color for s in looks]), legend=legend)
     dash = alt.StrokeDash(

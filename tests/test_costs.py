@@ -1,0 +1,74 @@
+"""What a model costs: counted against the model itself."""
+
+import pytest
+import torch
+from models import ARCHITECTURES, tiny_model
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import Gemma2Config, LlamaConfig
+
+from calgrid.costs import GIB, STATE_BYTES, TrainingMemory, count_parameters, human, product_rate, training_work
+from calgrid.errors import UserError
+
+LLAMA_8B = LlamaConfig(
+    vocab_size=128_256, hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_key_value_heads=8
+)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_parameters_are_the_models(architecture):
+    model = tiny_model(architecture)
+    assert count_parameters(model.config) == sum(weights.numel() for weights in model.parameters())
+
+
+def test_parameters_of_the_papers_models():
+    assert count_parameters(LLAMA_8B) == pytest.approx(8.03e9, rel=0.001)
+    assert count_parameters(Gemma2Config()) == pytest.approx(2.61e9, rel=0.002)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_flops_are_those_of_the_matrix_products(architecture):
+    """Of attention's, half are of pairs that can't be seen, which are computed here and not needed."""
+    model = tiny_model(architecture)
+    model.set_attn_implementation("eager")  # whose products the counter sees
+    n = 24
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.arange(n).unsqueeze(0))
+    work = training_work([n], n)
+    attention = 4 * model.config.num_hidden_layers * 4 * getattr(model.config, "head_dim", 8)
+    unseen = attention * (n * n - work.pairs)
+    assert work.flops(model.config) + unseen == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_pairs_are_within_a_conversation_alone():
+    assert training_work([3, 2], 4).pairs == 6 + 3
+    assert training_work([3, 2], 4).tokens == 5
+
+
+def test_memory_is_shared_out_and_less_with_activation_checkpointing():
+    memory = TrainingMemory(LLAMA_8B, 8192, 2048, True)
+    state = STATE_BYTES * 8.03e9
+    assert memory.bytes(1) > state
+    assert memory.bytes(1) - memory.bytes(2) == pytest.approx(1.05 * state / 2, rel=0.001)
+    assert memory.bytes(2) < TrainingMemory(LLAMA_8B, 8192, 2048, False).bytes(2)
+    assert memory.bytes(2) < TrainingMemory(LLAMA_8B, 32_768, 2048, True).bytes(2)
+    assert memory.gpus_needed(80 * GIB) == 2
+    assert memory.gpus_needed(1 * GIB) is None
+
+
+def test_what_does_not_fit_is_named_with_what_would():
+    memory = TrainingMemory(LLAMA_8B, 8192, 2048, True)
+    memory.check("the cell", 2, 80 * GIB)
+    message = (
+        r"'the cell': training takes about 140 GiB on each of 1 device\(s\), which have 79 GiB .* "
+        r"GPUs that do: 16 of 24 GiB, 8 of 40 GiB, 4 of 48 GiB, .*models.<name>.gpus"
+    )
+    with pytest.raises(UserError, match=message):
+        memory.check("the cell", 1, 79 * GIB)
+
+
+def test_a_products_rate_is_positive():
+    assert product_rate() > 1e8
+
+
+def test_sizes_in_words():
+    assert (human(1), human(2.5 * GIB)) == ("1 MiB", "2.5 GiB")
