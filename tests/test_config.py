@@ -54,6 +54,14 @@ MISTAKES = [
     ("models/gemma2-2b/revison", "x", "models.gemma2-2b.revison: unknown key; did you mean 'revision'?"),
     ("benchmarks/global_mmlu/language", [], "benchmarks.global_mmlu.language: unknown key; did you mean 'languages'?"),
     ("training/epochs", "two", "training.epochs: 'two': input should be a valid integer"),
+    ("models/gemma2-2b/gpus", 0, "models.gemma2-2b.gpus: 0: input should be greater than or equal to 1"),
+    (
+        "models/gemma2-2b",
+        {"hub": "a/b", "gpus": 3, "nodes": 2},
+        "models.gemma2-2b: gpus: 3 can't be on 2 nodes, as many on each; write a multiple",
+    ),
+    ("training/long_conversations", "drop", "training.long_conversations: 'drop': input should be 'cut' or 'refuse'"),
+    ("device/checkpoint_minutes", -1, "device.checkpoint_minutes: -1: input should be greater than or equal to 0"),
     ("training/dropout", 1.0, "training.dropout: 1.0: input should be less than 1"),
     ("sft_datasets/alpaca/layout", "csv", "sft_datasets.alpaca.layout: 'csv': input should be 'alpaca', 'sharegpt' or"),
     (

@@ -52,6 +52,7 @@ def test_memory_is_shared_out_and_less_with_activation_checkpointing():
     assert memory.bytes(2) < TrainingMemory(LLAMA_8B, 8192, 2048, False).bytes(2)
     assert memory.bytes(2) < TrainingMemory(LLAMA_8B, 32_768, 2048, True).bytes(2)
     assert memory.gpus_needed(80 * GIB) == 2
+    assert memory.gpus_needed(79 * GIB) == 4
     assert memory.gpus_needed(1 * GIB) is None
 
 
@@ -59,8 +60,8 @@ def test_what_does_not_fit_is_named_with_what_would():
     memory = TrainingMemory(LLAMA_8B, 8192, 2048, True)
     memory.check("the cell", 2, 80 * GIB)
     message = (
-        r"'the cell': training takes about 140 GiB on each of 1 device\(s\), which have 79 GiB .* "
-        r"GPUs that do: 16 of 24 GiB, 8 of 40 GiB, 4 of 48 GiB, .*models.<name>.gpus"
+        r"'the cell': training takes about 142 GiB on each of 1 device\(s\), which have 79 GiB .* "
+        r"GPUs that do: 32 of 24 GiB, 8 of 40 GiB, 8 of 48 GiB, 4 of 80 GiB, .*models.<name>.gpus"
     )
     with pytest.raises(UserError, match=message):
         memory.check("the cell", 1, 79 * GIB)

@@ -194,6 +194,13 @@ def test_the_same_seed_gives_the_same_scores(finished, tmp_path):
     assert pl.read_parquet(tmp_path / score).equals(pl.read_parquet(finished.folder / score))
 
 
+def test_a_training_figure_shows_what_the_grid_trains(finished):
+    assert "Smoothing 0.1" in (finished.folder / "results/figs/training_tiny-llama_cldr-alpaca.svg").read_text()
+    done = finished.run("results/figs/training_tiny-gemma2_cldr-alpaca.svg", "--dry-run", check=False)
+    assert done.returncode
+    assert "does not train 'tiny-gemma2' on 'cldr-alpaca'; it trains tiny-llama on cldr-alpaca" in done.stdout
+
+
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_an_interrupted_grid_is_completed(finished, tmp_path, blow):
     """Struck down in the middle of scoring, with jobs in flight: what was finished stays, the rest follows."""
@@ -229,6 +236,35 @@ def test_an_interrupted_grid_is_completed(finished, tmp_path, blow):
         whole = finished.folder / path.relative_to(tmp_path)
         assert pl.read_parquet(path, hive_partitioning=False).equals(pl.read_parquet(whole, hive_partitioning=False))
     assert len(list(scores.rglob("low.parquet"))) == 3
+
+
+def test_an_interrupted_training_goes_on_even_on_other_hardware(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    workflow = Workflow(tmp_path, *TINY)
+    settings = {"training": {"epochs": 40}, "device": {"checkpoint_minutes": 0}}
+    cell = "model=tiny-llama/sft=cldr-alpaca/smoothing=0.1/lr=1e-3/seed=0"
+    record = f"results/models/{cell}/train.json"
+    running = subprocess.Popen(
+        workflow.command(record, settings=settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "results/checkpoints/models" / cell).rglob("step-*/state.json")):
+        assert time.monotonic() < deadline
+        assert running.poll() is None
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    workflow.run("--unlock")
+    two = {"models": {"tiny-llama": {"gpus": 2}}}
+    workflow.run(record, "--rerun-incomplete", settings={**settings, **two})
+    assert "going on after step" in (tmp_path / f"results/logs/train/{cell}.log").read_text()
+    done = json.loads((tmp_path / record).read_text())
+    assert done["processes"] == 2
+    assert done["steps"] == len(done["curve"]) == 40 * 4
+    assert not (tmp_path / "results/checkpoints/models" / cell).exists()
 
 
 def test_nothing_is_done_twice(finished):

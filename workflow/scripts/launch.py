@@ -20,7 +20,7 @@ from calgrid.launch import command
 
 log = logging.getLogger("launch")
 
-GRACE_SECONDS = 3600  # that the launcher gives its processes to end
+GRACE_SECONDS = 600  # that the launcher gives its processes to end; as long as the profile's signal comes early
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -34,9 +34,6 @@ class Blocks:
     def sizes(self) -> list[int]:
         return [lines * longest for lines, longest in self.shapes]
 
-    def to(self, device: torch.device) -> "Blocks":
-        return Blocks(self.places.to(device), self.shapes)
-
 
 def blocks_of(lengths: Sequence[int]) -> Blocks:
     """The blocks of a row whose conversations have these lengths, in the row's order."""

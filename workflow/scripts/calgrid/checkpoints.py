@@ -49,6 +49,7 @@ class Checkpoints:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
         wait()
+        failure = None
         try:
             distributed_checkpoint.save(
                 _state(root, optimizer), checkpoint_id=unfinished, no_dist=not dist.is_initialized()
@@ -59,12 +60,13 @@ class Checkpoints:
                 shutil.rmtree(target, ignore_errors=True)
                 unfinished.rename(target)
         except (OSError, RuntimeError, distributed_checkpoint.CheckpointException) as error:
+            failure = _cause(error)
+        if total([failure is not None])[0]:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise UserError(
-                f"{target}: the checkpoint can't be written ({_cause(error)}); free space on this disk and run again: "
-                "the checkpoint before it is kept, and training goes on from there"
-            ) from None
-        wait()
+                f"{target}: the checkpoint can't be written ({failure or 'by another process'}); free space on this "
+                "disk and run again: the checkpoint before it is kept, and training goes on from there"
+            )
         if rank() == 0:
             for older in self.steps.glob("step-*"):
                 if older != target:

@@ -93,7 +93,7 @@ class TrainingMemory:
         kept = self.row_tokens * config.hidden_size
         activations = inside + layers * kept if self.activation_checkpointing else layers * inside
         chunk = min(HEAD_VALUES["cuda"], config.vocab_size * self.row_tokens)
-        loss = 4 * (embedding + 2 * chunk)  # the head's gradient, and two arrays of logits, in float32
+        loss = 4 * 2 * (embedding + chunk)  # the head's gradient, a chunk's part of it, and two arrays of logits
         return FRAGMENTED * (state + whole + self.compute_bytes * activations + loss) + OVERHEAD
 
     def gpus_needed(self, gpu_bytes: float) -> int | None:

@@ -31,9 +31,9 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def on_device(model: PreTrainedModel, tensor: torch.Tensor) -> torch.Tensor:
-    """A CPU tensor on the model's device, without waiting for what a GPU is doing."""
-    return tensor.pin_memory().to(model.device, non_blocking=True) if model.device.type == "cuda" else tensor
+def on_device(where: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """A CPU tensor on a device, without waiting for what a GPU is doing."""
+    return tensor.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else tensor
 
 
 def weights_of(record: str | Path) -> dict[str, Any]:

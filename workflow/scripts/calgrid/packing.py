@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from calgrid.attention import Blocks, blocks_of
 from calgrid.errors import UserError
+from calgrid.modeling import on_device
 
 SCHEMA: dict[str, pl.DataType] = {
     "id": pl.String(),
@@ -47,15 +48,15 @@ class Conversations:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each conversation."""
         return np.diff(self.starts)
 
-    @property
+    @cached_property
     def n_supervised(self) -> NDArray[np.int64]:
         """Supervised tokens of each conversation."""
-        return np.add.reduceat(self.supervised.astype(np.int64), self.starts[:-1]) if len(self) else self.starts[:0]
+        return np.add.reduceat(self.supervised, self.starts[:-1], dtype=np.int64) if len(self) else self.starts[:0]
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> "Conversations":
@@ -106,7 +107,6 @@ def rows(lengths: Sequence[int], capacity: int, multiple: int = 1) -> list[list[
     Returns:
         For each row the indices of its conversations, ascending; none is empty.
     """
-    most = max(capacity, *lengths)
     n_rows = multiple * max(1, math.ceil(sum(lengths) / (capacity * multiple)))
     longest_first = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     while True:
@@ -115,7 +115,7 @@ def rows(lengths: Sequence[int], capacity: int, multiple: int = 1) -> list[list[
         for index in longest_first:  # into the emptiest row
             tokens, number, members = filled[0]
             heapq.heapreplace(filled, (tokens + lengths[index], number, [*members, index]))
-        if max(tokens for tokens, _, _ in filled) <= most or n_rows == len(lengths):
+        if all(tokens <= capacity or len(members) == 1 for tokens, _, members in filled):
             return [sorted(members) for _, number, members in sorted(filled, key=lambda row: row[1])]
         n_rows += multiple
 
@@ -130,13 +130,13 @@ class Row:
     places: torch.Tensor  # (N,) in the row, from which the labels are predicted
     labels: torch.Tensor  # (N,)
 
-    def to(self, device: torch.device) -> "Row":
+    def to(self, where: torch.device) -> "Row":
         return Row(
-            self.tokens.to(device),
-            self.positions.to(device),
-            self.blocks.to(device),
-            self.places.to(device),
-            self.labels.to(device),
+            on_device(where, self.tokens),
+            on_device(where, self.positions),
+            Blocks(on_device(where, self.blocks.places), self.blocks.shapes),
+            on_device(where, self.places),
+            on_device(where, self.labels),
         )
 
 

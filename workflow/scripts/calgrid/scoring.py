@@ -120,9 +120,9 @@ def launch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) -> Laun
     places = sorted({place for place, _ in wanted})
     head_row = {place: index for index, place in enumerate(places)}
     scored_at = [head_row[wanted[i][0]] for i in order]
-    scored_tokens = on_device(model, torch.tensor([wanted[i][1] for i in order]))
+    scored_tokens = on_device(model.device, torch.tensor([wanted[i][1] for i in order]))
 
-    tokens, positions, ends = (on_device(model, tensor) for tensor in (tokens, positions + before, ends))
+    tokens, positions, ends = (on_device(model.device, tensor) for tensor in (tokens, positions + before, ends))
     place = torch.arange(length, device=model.device)
     below = (place.unsqueeze(1) >= place) & (place.unsqueeze(1) < ends.unsqueeze(1))  # (B, T, T)
     allowed = torch.nn.functional.pad(below, (before, 0), value=True)  # (B, T, H + T)
@@ -135,8 +135,8 @@ def launch(model: PreTrainedModel, header: Header, batch: Sequence[Row]) -> Laun
         past_key_values=header,
     )
 
-    chosen = hidden.flatten(0, 1)[on_device(model, torch.tensor(places))]  # (places, D)
-    rows = on_device(model, torch.tensor(scored_at))
+    chosen = hidden.flatten(0, 1)[on_device(model.device, torch.tensor(places))]  # (places, D)
+    rows = on_device(model.device, torch.tensor(scored_at))
     logprobs, likeliest = [], []
     step = max(1, HEAD_VALUES[model.device.type] // model.config.vocab_size)
     for start in range(0, len(places), step):

@@ -79,7 +79,7 @@ def prepare(model: PreTrainedModel, root: torch.nn.Module, compute_dtype: torch.
             are summed over processes in float32.
     """
     if not dist.is_initialized():
-        root.float()
+        root.float().to(device())
         return
     if compute_dtype is None and device().type == "cuda":
         compute_dtype = torch.bfloat16
