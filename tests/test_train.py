@@ -179,14 +179,14 @@ def test_two_processes_stop_at_sigterm_and_one_goes_on(two):
 def test_two_machines_meet(two, monkeypatch, tmp_path):
     """Slurm's commands played by the shell: srun starts the launcher once a node."""
     for name, script in {
+        "squeue": "echo node[1-2]",
         "scontrol": "echo 127.0.0.1",
-        "srun": 'shift 7\nSLURM_NODEID=1 "$@" &\nSLURM_NODEID=0 "$@"\nstatus=$?\nwait && exit $status',
+        "srun": 'shift 9\nSLURM_NODEID=1 "$@" &\nSLURM_NODEID=0 "$@"\nstatus=$?\nwait && exit $status',
     }.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[1-2]")
     two.run(str(SCRIPTS / "launch.py"), "--gpus", "2", "--nodes", "2", "--")
     assert two.record["processes"] == 2
 
@@ -261,23 +261,23 @@ def test_code_of_a_model_folder_is_not_run(base, tmp_path):  # noqa: F811
 
 
 def test_one_gpu_is_started_plainly():
-    assert launch.command(["train.py", "--lr", "1e-3"], 1, 1, {}) == [sys.executable, "train.py", "--lr", "1e-3"]
+    assert launch.command(["train.py", "--lr", "1e-3"], 1, 1, 8, {}) == [sys.executable, "train.py", "--lr", "1e-3"]
 
 
 def test_several_gpus_are_started_by_accelerate():
-    command = launch.command(["train.py"], 4, 1, {})
+    command = launch.command(["train.py"], 4, 1, 8, {})
     assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
     assert command[command.index("--num_processes") + 1] == "4"
     assert command[-1] == "train.py"
 
 
 def test_several_machines_are_started_by_slurm(monkeypatch):
-    monkeypatch.setattr(launch, "first_host", lambda nodes: nodes.upper())
-    environment = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "gpu03"}
-    command = launch.command(["train.py"], 16, 2, environment)
+    monkeypatch.setattr(launch, "first_host", lambda job: f"gpu-of-{job}")
+    command = launch.command(["train.py"], 16, 2, 8, {"SLURM_JOB_ID": "123456"})
     assert command[:8] == ["srun", "--overlap", "--nodes", "2", "--ntasks", "2", "--ntasks-per-node", "1"]
     assert command[command.index("--num_machines") + 1] == "2"
-    assert command[command.index("--main_process_ip") + 1] == "GPU03"
+    assert command[command.index("--main_process_ip") + 1] == "gpu-of-123456"
+    assert command[command.index("--cpus-per-task") + 1] == "8"
 
 
 def test_several_machines_need_slurm(capsys):

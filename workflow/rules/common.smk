@@ -113,6 +113,17 @@ def training_data(wildcards):
     return prepared([grid.packed(wildcards.model, wildcards.sft)])
 
 
+def training_resources():
+    """Where and how a training is computed: a change runs nothing again."""
+    return {
+        "gpu": lambda w: entry("models", w.model).gpus,
+        "nodes": lambda w: entry("models", w.model).nodes,
+        "row_tokens": CONFIG.device.train_tokens,
+        "activation_checkpointing": int(CONFIG.device.activation_checkpointing),
+        "checkpoint_minutes": str(CONFIG.device.checkpoint_minutes),
+    }
+
+
 def packing_flags():
     return settings_flags(Packing(**CONFIG.training.model_dump(include=set(Packing.model_fields))))
 

@@ -72,20 +72,30 @@ rule train:
     conda:
         "../../envs/calgrid.yaml"
     resources:
-        gpu=lambda w: entry("models", w.model).gpus,
-        nodes=lambda w: entry("models", w.model).nodes,
-        row_tokens=CONFIG.device.train_tokens,
-        activation_checkpointing=int(CONFIG.device.activation_checkpointing),
-        checkpoint_minutes=str(CONFIG.device.checkpoint_minutes),
+        **training_resources(),
     params:
         version=versions.TRAIN_VERSION,
         data=lambda w: grid.packed(w.model, w.sft),
         checkpoints=f"results/checkpoints/models/{CELL}",
         settings=settings_flags(CONFIG.training),
     shell:
-        "python $SCRIPTS/launch.py --gpus {resources.gpu} --nodes {resources.nodes} -- $SCRIPTS/train.py"
+        "python $SCRIPTS/launch.py --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} -- $SCRIPTS/train.py"
         " --base {input.base:q} --conversations {params.data:q}"
         " --smoothing {wildcards.smoothing} --lr {wildcards.lr} --seed {wildcards.seed} {params.settings:q}"
         " --row-tokens {resources.row_tokens} --activation-checkpointing {resources.activation_checkpointing}"
         " --checkpoints {params.checkpoints:q} --checkpoint-minutes {resources.checkpoint_minutes}"
         " --weights {output.weights:q} --record {output.record:q} > {log:q} 2>&1"
+
+
+# On several machines the command calls srun itself; `mpi` is how Snakemake's Slurm plugin is told not to.
+use rule train as train_on_nodes with:
+    wildcard_constraints:
+        model="|".join(map(re.escape, (name for name, model in CONFIG.models.items() if model.nodes > 1))) or "(?!)",
+    resources:
+        **training_resources(),
+        mpi="srun",
+        tasks=lambda w: entry("models", w.model).nodes,
+        tasks_per_gpu=0,
+
+
+ruleorder: train_on_nodes > train

@@ -27,9 +27,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--gpus", type=int, default=1, help="processes in all, one a GPU (default: %(default)s)")
     parser.add_argument("--nodes", type=int, default=1, help="machines that they are on (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="cores on each of several machines (default: %(default)s)"
+    )
     parser.add_argument("program", nargs="+", help="-- PROGRAM and its arguments")
     arguments = parser.parse_args(argv)
-    words = command(arguments.program, arguments.gpus, arguments.nodes, os.environ)
+    words = command(arguments.program, arguments.gpus, arguments.nodes, arguments.threads, os.environ)
     threads = max(1, len(os.sched_getaffinity(0)) * arguments.nodes // arguments.gpus)
     environment = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE_SECONDS), "OMP_NUM_THREADS": str(threads), **os.environ}
     if len(words) == len(arguments.program) + 1:

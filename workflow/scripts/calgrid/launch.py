@@ -10,13 +10,14 @@ from calgrid.errors import UserError
 PORTS = 20_000, 40_000  # of the processes' meeting place; one for each job of a cluster
 
 
-def command(program: Sequence[str], gpus: int, nodes: int, environment: Mapping[str, str]) -> list[str]:
+def command(program: Sequence[str], gpus: int, nodes: int, threads: int, environment: Mapping[str, str]) -> list[str]:
     """The command that runs a Python program with its arguments.
 
     Args:
         program: the program and its arguments.
         gpus: processes in all.
         nodes: machines, each with as many of them. Several need a Slurm job.
+        threads: cores on each machine, where there are several.
         environment: of this process.
 
     Raises:
@@ -33,17 +34,24 @@ def command(program: Sequence[str], gpus: int, nodes: int, environment: Mapping[
         return [*launcher, *flags, "--main_process_port", "0", *program]
     if "SLURM_JOB_ID" not in environment:
         raise UserError(f"--nodes {nodes}: several machines need a job of Slurm; set models.<name>.nodes: 1")
+    job = environment["SLURM_JOB_ID"]
     first, last = PORTS
     meeting_place = [
-        *("--main_process_ip", first_host(environment["SLURM_JOB_NODELIST"])),
-        *("--main_process_port", str(first + int(environment["SLURM_JOB_ID"]) % (last - first))),
+        *("--main_process_ip", first_host(job)),
+        *("--main_process_port", str(first + int(job) % (last - first))),
     ]
-    each_node = ["srun", "--overlap", "--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"]
+    each_node = [
+        *("srun", "--overlap", "--nodes", str(nodes), "--ntasks", str(nodes), "--ntasks-per-node", "1"),
+        *("--cpus-per-task", str(threads)),
+    ]
     numbered = ["sh", "-c", f'exec {shlex.join(launcher)} --machine_rank "$SLURM_NODEID" "$@"', "launch"]
     return [*each_node, *numbered, *flags, *meeting_place, *program]
 
 
-def first_host(nodes: str) -> str:
-    """The first of Slurm's list of nodes, such as `gpu[03-04]`."""
-    found = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
-    return found.stdout.split()[0]
+def first_host(job: str) -> str:
+    """The first node of a Slurm job. Asked for: Snakemake's plugin leaves the job's id alone in the environment."""
+
+    def answer(*words: str) -> str:
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0]
+
+    return answer("scontrol", "show", "hostnames", answer("squeue", "--noheader", "--format", "%N", "--jobs", job))
