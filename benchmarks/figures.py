@@ -1,8 +1,18 @@
-"""The table that a benchmark prints: a line a figure, and whether what was asked for is met."""
+"""What a benchmark is run by and prints: a line a figure, and whether what was asked for is met."""
 
+import argparse
+import logging
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+DATA = Path(__file__).parents[2] / "shared" / "data"  # where it is not, the Hub
+
+Bench = TypeVar("Bench")
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,36 @@ def table(figures: Sequence[Figure], peer: str) -> str:
     )
 
 
-def report(figures: Sequence[Figure], peer: str) -> None:
-    """Print the table, with the peer's name over its column; exit with 1 where a figure falls short."""
+def parser(description: str | None, lines: Collection[str]) -> argparse.ArgumentParser:
+    """The flags of every benchmark that has these lines and a peer in an environment of its own."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="less data, a smaller model, lower speeds asked for")
+    made.add_argument("--data", type=Path, default=DATA, help="folder with hub/ and tokenizers/; absent: the Hub")
+    made.add_argument("--peer-python", required=True, help="Python of the peers' environment")
+    made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
+    made.add_argument("--only", nargs="+", choices=lines, default=list(lines), help="lines to measure")
+    return made
+
+
+def run(
+    arguments: argparse.Namespace,
+    prepare: Callable[[argparse.Namespace, Path], Bench],
+    lines: Mapping[str, Callable[[Bench], list[Figure]]],
+    peer: str,
+) -> None:
+    """Measure the lines in a temporary folder and print the table; exit with 1 where a figure falls short.
+
+    Args:
+        arguments: of `parser`.
+        prepare: makes of them, and of the folder, what each line takes.
+        lines: by name.
+        peer: whose name stands over its column.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="calgrid-bench-") as folder:
+        bench = prepare(arguments, Path(folder))
+        for name in arguments.only:
+            figures += lines[name](bench)
     print(table(figures, peer))
     sys.exit(any(not figure.met for figure in figures))

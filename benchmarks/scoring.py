@@ -10,10 +10,8 @@ Exits with 1 where a figure falls short.
 
 import argparse
 import logging
-import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,13 +28,12 @@ import material
 import startup
 from calgrid.prompts import questions_of, tokenize_language
 from calgrid.sections import Prompting
-from figures import Figure, report
+from figures import Figure, parser, run
 from lines import Worker
 
 log = logging.getLogger("bench")
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[1] / "shared" / "data"  # where it is not, the Hub
 PARTS = 4  # that a set of questions is timed in
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # of the harness, of which the fastest counts
 TOLERANCE = 1e-4  # of a candidate's summed log-probability
@@ -357,26 +354,13 @@ LINES: dict[str, Callable[[Bench], list[Figure]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer questions, a smaller model")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder with hub/ and tokenizers/; absent: the Hub")
-    parser.add_argument("--peer-python", required=True, help="Python of the environment with lm_eval")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
-    parser.add_argument(
+    flags = parser(__doc__, LINES)
+    flags.add_argument(
         "--batch-tokens", type=int, default=1024, help="padded tokens of a forward pass of ours, on the CPU"
     )
-    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES), help="lines to measure")
     for name in ("zero-shot", "prox", "few-shot", "equality"):
-        parser.add_argument(f"--{name}", type=int, metavar="N", help="questions, instead of the size's own number")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="calgrid-bench-") as folder:
-        bench = Bench(arguments, Path(folder))
-        for name in arguments.only:
-            figures += LINES[name](bench)
-    report(figures, "lm_eval")
+        flags.add_argument(f"--{name}", type=int, metavar="N", help="questions, instead of the size's own number")
+    run(flags.parse_args(), Bench, LINES, "lm_eval")
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ short.
 
 import argparse
 import logging
-import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,13 +24,12 @@ import numpy as np
 import gpu
 import material
 from calgrid.chat import Example
-from figures import Figure, report
+from figures import Figure, parser, run
 from lines import Worker
 
 log = logging.getLogger("bench")
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[1] / "shared" / "data"  # where it is not, the Hub
 SMOOTHING = 0.1
 EQUAL = 1e-6  # loss and gradients, of the plain ones
 SAME_LOSS = 1e-4
@@ -201,23 +198,5 @@ def on_gpu(bench: Bench) -> list[Figure]:
 LINES: dict[str, Callable[[Bench], list[Figure]]] = {"gpu": on_gpu, "memory": memory, "speed": speed}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer conversations, a smaller model")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder with hub/ and tokenizers/; absent: the Hub")
-    parser.add_argument("--peer-python", required=True, help="Python of the environment with trl")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each side")
-    parser.add_argument("--only", nargs="+", choices=LINES, default=list(LINES), help="lines to measure")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-
-    figures: list[Figure] = []
-    with tempfile.TemporaryDirectory(prefix="calgrid-bench-") as folder:
-        bench = Bench(arguments, Path(folder))
-        for name in arguments.only:
-            figures += LINES[name](bench)
-    report(figures, "peer")
-
-
 if __name__ == "__main__":
-    main()
+    run(parser(__doc__, LINES).parse_args(), Bench, LINES, "peer")

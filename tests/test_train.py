@@ -219,7 +219,7 @@ def test_too_little_memory_is_named_with_the_gpus_that_do(base, packed, tmp_path
 
 def test_too_little_disk_is_named_before_anything_is_computed(base, packed, tmp_path, monkeypatch):  # noqa: F811
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(program.shutil, "disk_usage", lambda _: usage(10, 9, 1))
+    monkeypatch.setattr("calgrid.checkpoints.shutil.disk_usage", lambda _: usage(10, 9, 1))
     refused(Training(tmp_path, base, packed), r"this disk has 1 MiB free, and the training writes up to 1 MiB")
 
 

@@ -226,7 +226,8 @@ def test_the_last_good_checkpoint_is_kept_until_the_next_is_complete(tmp_path, m
     assert [path.name for path in (tmp_path / "tag").iterdir()] == ["step-000000003"]
 
     def full(*_, **__):
-        (tmp_path / "tag" / ".tmp-step-000000004" / "part").write_text("half")
+        (tmp_path / "tag/.tmp-step-000000004").mkdir()
+        (tmp_path / "tag/.tmp-step-000000004/part").write_text("half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("calgrid.checkpoints.distributed_checkpoint.save", full)

@@ -11,24 +11,20 @@ checkpoint. SIGTERM writes one and ends with status 75. Several processes train 
 """
 
 import logging
-import shutil
 import signal
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from calgrid import attention, cli, files, packing, sharding
 from calgrid.chat import use_template
 from calgrid.checkpoints import Checkpoints
-from calgrid.costs import TrainingMemory, available_memory, count_parameters, disk_needed, human
+from calgrid.costs import TrainingMemory, available_memory, count_parameters, disk_needed
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.loss import smoothed_loss_floor
-from calgrid.modeling import device, load_config, load_model, load_tokenizer, weights_of
+from calgrid.modeling import device, load_config, load_model, load_tokenizer, save_model, weights_of
 from calgrid.sections import Packing, Training
 from calgrid.training import fine_tune
 from calgrid.versions import TRAIN_VERSION
@@ -95,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "train_version": TRAIN_VERSION,
         }
         checkpoints = Checkpoints(arguments.checkpoints, files.content_hash(repr(shaping)))
-        check_disk(checkpoints, count_parameters(base_config))
+        checkpoints.check_room(disk_needed(count_parameters(base_config)))
 
         model = load_model(where, "auto", attention_dropout=settings.dropout, attention=attention.NAME)
         if arguments.activation_checkpointing:
@@ -142,46 +138,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if sharding.rank() == 0:
             tokenizer = load_tokenizer(where)
             use_template(tokenizer, settings.chat_template)
-            save(arguments.weights, model, base_config, tokenizer, weights, record)
+            save_model(arguments.weights, weights, base_config, model.generation_config, tokenizer, record)
             files.write_json(arguments.record, {**record, "curve": trained.curve})
         checkpoints.remove()
-
-
-def check_disk(checkpoints: Checkpoints, parameters: int) -> None:
-    """Raise UserError if the disk has no room for checkpoints and the model, before anything is computed."""
-    folder = next(path for path in [checkpoints.folder, *checkpoints.folder.absolute().parents] if path.exists())
-    free, needed = shutil.disk_usage(folder).free, disk_needed(parameters)
-    if checkpoints.last() is None and free < needed:
-        raise UserError(
-            f"{folder}: this disk has {human(free)} free, and the training writes up to {human(needed)} (two "
-            "checkpoints for a moment, and the model); free space, or put results/ on another disk"
-        )
-
-
-def save(
-    folder: str,
-    model: PreTrainedModel,
-    base_config: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    weights: dict[str, torch.Tensor],
-    record: dict[str, Any],
-) -> None:
-    """Write the tuned model as an ordinary Hugging Face folder: bfloat16, tokenizer, template, provenance.
-
-    Raises UserError if it can't be written.
-    """
-    with torch.device("meta"):
-        tuned = AutoModelForCausalLM.from_config(base_config, dtype=torch.bfloat16)
-    tuned.load_state_dict({name: values.to(torch.bfloat16) for name, values in weights.items()}, assign=True)
-    tuned.tie_weights()
-    tuned.generation_config = model.generation_config
-    try:
-        with files.atomic(folder) as path:
-            tuned.save_pretrained(path)
-            tokenizer.save_pretrained(path)
-            files.write_json(path / "provenance.json", record)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{folder}: the tuned model can't be written ({error}); free space and run again") from None
 
 
 if __name__ == "__main__":

@@ -6,19 +6,22 @@ hash of everything that shapes the training: a checkpoint of another configurati
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as distributed_checkpoint
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from calgrid import files
+from calgrid.costs import human
 from calgrid.errors import UserError
 from calgrid.sharding import rank, total, wait
 
 STATE = "state.json"  # written last
+
+warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is as good
 
 
 class Checkpoints:
@@ -27,6 +30,20 @@ class Checkpoints:
     def __init__(self, folder: str | Path, tag: str) -> None:
         self.folder = Path(folder)
         self.steps = self.folder / tag
+
+    def check_room(self, needed: int) -> None:
+        """Refuse to start, unless there is a checkpoint to go on from, where the disk has less than these bytes free.
+
+        Raises:
+            UserError: names both.
+        """
+        folder = next(path for path in [self.folder, *self.folder.absolute().parents] if path.exists())
+        free = shutil.disk_usage(folder).free
+        if self.last() is None and free < needed:
+            raise UserError(
+                f"{folder}: this disk has {human(free)} free, and the training writes up to {human(needed)} (two "
+                "checkpoints for a moment, and the model); free space, or put results/ on another disk"
+            )
 
     def last(self) -> Path | None:
         """The last complete checkpoint, which is the same for all processes."""
@@ -46,14 +63,11 @@ class Checkpoints:
         target = self._path(step)
         unfinished = target.with_name(f".tmp-{target.name}")
         if rank() == 0:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
         wait()
         failure = None
         try:
-            distributed_checkpoint.save(
-                _state(root, optimizer), checkpoint_id=unfinished, no_dist=not dist.is_initialized()
-            )
+            distributed_checkpoint.save(_state(root, optimizer), checkpoint_id=unfinished)
             if rank() == 0:
                 sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
                 files.write_json(unfinished / STATE, {"progress": progress, "sizes": sizes})
@@ -84,7 +98,7 @@ class Checkpoints:
                 if (found := (path / name).stat().st_size) != size:
                     raise ValueError(f"{name} has {found} bytes instead of {size}")
             state = _state(root, optimizer)
-            distributed_checkpoint.load(state, checkpoint_id=path, no_dist=not dist.is_initialized())
+            distributed_checkpoint.load(state, checkpoint_id=path)
         except (OSError, ValueError, KeyError, RuntimeError, distributed_checkpoint.CheckpointException) as error:
             raise UserError(
                 f"{path}: this checkpoint can't be read ({_cause(error)}); delete it, and training starts anew"

@@ -8,16 +8,24 @@ A record (`base.json`, `train.json`) says where weights lie: {"weights": {"path"
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch.nn.attention.flex_attention import create_block_mask
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
+from calgrid import files
 from calgrid.errors import UserError
-from calgrid.files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +46,7 @@ def on_device(where: torch.device, tensor: torch.Tensor) -> torch.Tensor:
 
 def weights_of(record: str | Path) -> dict[str, Any]:
     """Where the weights of a cell lie, as keyword arguments of transformers' `from_pretrained`."""
-    weights = read_json(record)["weights"]
+    weights = files.read_json(record)["weights"]
     if path := weights.get("path"):
         if not Path(path, "config.json").is_file():
             raise UserError(
@@ -102,6 +110,41 @@ def load_model(
         use_safetensors=True,
         trust_remote_code=False,
     ).eval()
+
+
+def save_model(
+    folder: str | Path,
+    weights: Mapping[str, torch.Tensor],
+    config: Any,
+    generation: GenerationConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    record: Mapping[str, Any],
+) -> None:
+    """Write an ordinary Hugging Face folder: safetensors in bfloat16, tokenizer, template, and `record` as provenance.
+
+    Args:
+        folder: to write.
+        weights: in full, by name.
+        config: of the model.
+        generation: its generation configuration.
+        tokenizer: with its chat template.
+        record: what made the model.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.load_state_dict({name: values.to(torch.bfloat16) for name, values in weights.items()}, assign=True)
+    model.tie_weights()
+    model.generation_config = generation
+    try:
+        with files.atomic(folder) as path:
+            model.save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            files.write_json(path / "provenance.json", record)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{folder}: the tuned model can't be written ({error}); free space and run again") from None
 
 
 def within_budget(items: Iterable[Item], length: Callable[[Item], int], max_tokens: int) -> Iterator[list[Item]]:
