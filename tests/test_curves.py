@@ -73,7 +73,6 @@ def test_the_picture(records, tmp_path):
         "Learning rate",
         "5e-6",
         "1e-4",
-        "floor 0.00",
         f"floor {smoothed_loss_floor(0.1, 1000):.2f}",
     ):
         assert any(expected in text for text in texts), expected

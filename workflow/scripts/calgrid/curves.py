@@ -122,7 +122,7 @@ def _panel(
     rates, looks = list(styles), list(styles.values())
     legend = alt.Legend(title="Learning rate", orient="top", symbolStrokeWidth=1.6, symbolSize=120)
     axis = alt.Axis(title=None if above else "Step", labels=not above, ticks=not above, format=",d", tickCount=4)
-    x = alt.X("step:Q", scale=alt.Scale(domain=[0, max(numbers["step"].to_list())], nice=False), axis=axis)
+    x = alt.X("step:Q", scale=alt.Scale(domain=[0, 1.02 * max(numbers["step"].to_list())], nice=False), axis=axis)
     labelled = y_title is not None
     y_axis = alt.Axis(title=y_title, labels=labelled, ticks=labelled, format="~f", tickCount=5)
     y_scale = alt.Scale(domain=list(domain), zero=False, nice=False)
@@ -143,10 +143,21 @@ def _panel(
         )
         arm = numbers["smoothing"][0]
         heading = "No smoothing" if float(arm) == 0 else f"Smoothing {arm}"
-        words: dict[str, Any] = {"fontSize": 9, "color": theme.FAINT, "align": "right", "dx": -3, "dy": -6}
+        words: dict[str, Any] = {
+            "fontSize": 9,
+            "color": theme.FAINT,
+            "align": "right",
+            "baseline": "top",
+            "dx": -3,
+            "dy": 4,
+        }
         layers += [
             at_floor.mark_rule(color=theme.FAINT, strokeDash=[4, 3]),
-            at_floor.mark_text(text=f"floor {floor:.2f}", **words).encode(x=alt.value(PANEL["width"])),
+            *(
+                [at_floor.mark_text(text=f"floor {floor:.2f}", **words).encode(x=alt.value(PANEL["width"]))]
+                if floor
+                else []
+            ),  # none at the axis
             alt.Chart(alt.InlineData(values=[{}]))
             .mark_text(text=heading, fontSize=11, fontWeight="bold", color=theme.INK)
             .encode(x=alt.value(PANEL["width"] / 2), y=alt.value(-9)),
