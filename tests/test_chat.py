@@ -156,6 +156,14 @@ def test_template_of_the_tokenizer_must_mark_answers(tokenizer):
         use_template(tokenizer, "tokenizer")
 
 
+def test_template_of_the_tokenizer_must_exist(tokenizer):
+    tokenizer.chat_template = None
+    with pytest.raises(
+        UserError, match=r"chat_template is 'tokenizer', but it has no template; use training.chat_templ"
+    ):
+        use_template(tokenizer, "tokenizer")
+
+
 def test_a_tokenizer_without_end_of_sequence_is_refused(tokenizer):
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="eos_token is not set"):

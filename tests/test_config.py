@@ -62,6 +62,8 @@ MISTAKES = [
     ),
     ("training/long_conversations", "drop", "training.long_conversations: 'drop': input should be 'cut' or 'refuse'"),
     ("device/checkpoint_minutes", -1, "device.checkpoint_minutes: -1: input should be greater than or equal to 0"),
+    ("device/checkpoint_minutes", float("inf"), "device.checkpoint_minutes: inf: input should be a finite number"),
+    ("training/epsilon", float("inf"), "training.epsilon: inf: input should be a finite number"),
     ("training/dropout", 1.0, "training.dropout: 1.0: input should be less than 1"),
     ("sft_datasets/alpaca/layout", "csv", "sft_datasets.alpaca.layout: 'csv': input should be 'alpaca', 'sharegpt' or"),
     (

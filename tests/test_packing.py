@@ -182,7 +182,7 @@ def test_a_change_of_one_token_changes_the_hash(tmp_path):
 def test_a_split_without_conversations_is_refused(base, tmp_path):
     data = prepared(tmp_path / "data.parquet", ["one", "A. B. C. D. " * 90])
     with pytest.raises(
-        UserError, match=r"data.parquet: split 'train' has no conversation that fits training.max_length"
+        UserError, match=r"data.parquet: split 'train' has no conversation of at most 99 tokens .*raise training"
     ):
         pack(base, data, "--max-length", "99")
 
@@ -191,12 +191,12 @@ def test_nothing_supervised_is_refused(base, tmp_path):
     rows = [("a", "train", [1, 2], [False, False]), ("b", "validation", [1, 2], [False, True])]
     frame = pl.DataFrame(rows, schema=packing.SCHEMA, orient="row")
     with pytest.raises(UserError, match=r"the data: split 'train' has no supervised token"):
-        packing.check(frame, 300, "the data")
+        packing.check(frame, 300, 99, "the data")
 
 
 def test_a_token_without_an_embedding_is_refused():
     rows = [("a", split, [1, 300], [False, True]) for split in ("train", "validation")]
     frame = pl.DataFrame(rows, schema=packing.SCHEMA, orient="row")
-    packing.check(frame, 301, "the data")
+    packing.check(frame, 301, 99, "the data")
     with pytest.raises(UserError, match=r"the data: token 300 is beyond the model's vocabulary of 300"):
-        packing.check(frame, 300, "the data")
+        packing.check(frame, 300, 99, "the data")

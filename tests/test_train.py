@@ -152,6 +152,13 @@ def test_sigterm_writes_a_checkpoint_and_asks_for_another_try(base, packed, whol
     assert same(training.run(), whole)
 
 
+def test_ctrl_c_writes_a_checkpoint(base, packed, tmp_path):  # noqa: F811
+    training = Training(tmp_path, base, packed)
+    assert training.strike(signal.SIGINT, 5) == 75
+    assert "Traceback" not in training.log
+    assert len(list((tmp_path / "checkpoints").rglob("state.json"))) == 1
+
+
 @pytest.fixture
 def two(base, packed, tmp_path):  # noqa: F811
     return Training(tmp_path, base, packed, "--activation-checkpointing", "1", "--dropout", "0")
@@ -206,7 +213,10 @@ def test_conversations_of_another_model_are_refused(base, packed, tmp_path):  # 
 
 
 def test_conversations_made_otherwise_are_refused(base, packed, tmp_path):  # noqa: F811
-    refused(Training(tmp_path, base, packed, "--max-length", "99"), r"packed.parquet: made with .*'max_length': 2048")
+    refused(
+        Training(tmp_path, base, packed, "--max-length", "99"),
+        r"packed.parquet: made with --max-length 2048, not 99; pack it",
+    )
 
 
 def test_too_little_memory_is_named_with_the_gpus_that_do(base, packed, tmp_path, monkeypatch):  # noqa: F811
@@ -257,6 +267,30 @@ def test_code_of_a_model_folder_is_not_run(base, tmp_path):  # noqa: F811
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--smoothing", "2"), r"--smoothing 2.0: label smoothing lies in \[0, 1\)"),
+        (("--lr", "-1"), r"--lr -1.0: a learning rate is a positive number"),
+        (("--row-tokens", "0"), r"--row-tokens 0: a row has at least one token"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_anything_is_read(base, packed, tmp_path, flags, message):  # noqa: F811
+    refused(Training(tmp_path, base, packed, *flags), message)
+
+
+def test_another_file_than_a_packed_one_is_named(base, tmp_path):  # noqa: F811
+    data = prepared(tmp_path / "data.parquet", ["one", "two"])
+    refused(Training(tmp_path, base, data), r"data.parquet: not written by pack.py; give results/packed/")
+
+
+def test_others_may_read_the_model(whole):
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (whole.cell / "model").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask, path
+
+
 # The launch command
 
 
@@ -278,6 +312,12 @@ def test_several_machines_are_started_by_slurm(monkeypatch):
     assert command[command.index("--num_machines") + 1] == "2"
     assert command[command.index("--main_process_ip") + 1] == "gpu-of-123456"
     assert command[command.index("--cpus-per-task") + 1] == "8"
+
+
+@pytest.mark.parametrize(("gpus", "nodes"), [(0, 1), (-1, 1), (1, 2), (3, 2), (2, 0)])
+def test_numbers_of_gpus_and_machines_must_go_together(gpus, nodes):
+    with pytest.raises(UserError, match=f"--gpus {gpus} --nodes {nodes}: give at least one of each, and as many GPUs"):
+        launch.command(["train.py"], gpus, nodes, 8, {"SLURM_JOB_ID": "1"})
 
 
 def test_several_machines_need_slurm(capsys):

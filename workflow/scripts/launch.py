@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         running.send_signal(number)
 
     signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGINT, lambda number, _: asked.append(number))  # Ctrl-C reaches the processes by itself
     status = running.wait()
     if status and asked:
         raise Interrupted("asked to stop; run again to go on")

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         frames.append(pl.DataFrame(rows, schema=packing.SCHEMA, orient="row"))
         log.info("%d of %d conversations", sum(map(len, frames)), len(data))
     packed = pl.concat(frames)
-    packing.check(packed, config.vocab_size, arguments.data)
+    packing.check(packed, config.vocab_size, max_length, arguments.data)
     counts = {
         split: {
             "conversations": len(part),

@@ -7,13 +7,15 @@
 
 Writes an ordinary Hugging Face folder (`--weights`, bfloat16) and a record (`--record`): loss curve, validation loss
 (without smoothing, nats a token), tokens, seconds, settings, versions. A run that was killed goes on from its last
-checkpoint. SIGTERM writes one and ends with status 75. Several processes train one cell: see launch.py.
+checkpoint. SIGTERM and Ctrl-C write one and end with status 75. Several processes train one cell: see launch.py.
 """
 
+import argparse
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -25,7 +27,7 @@ from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.loss import smoothed_loss_floor
 from calgrid.modeling import device, load_config, load_model, load_tokenizer, save_model, weights_of
-from calgrid.sections import Packing, Training
+from calgrid.sections import Packing, Training, canonical_lr, canonical_smoothing
 from calgrid.training import fine_tune
 from calgrid.versions import TRAIN_VERSION
 
@@ -54,20 +56,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     cli.add_settings(parser, Training)
     arguments = parser.parse_args(argv)
     settings = cli.read_settings(arguments, Training)
+    check_numbers(arguments)
     cell = Cell.parse(arguments.record).path
     asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+
+    def stop(number: int, _: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it at once
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     started = time.monotonic()
 
     with sharding.processes():
         if sharding.rank() > 0:
             logging.disable(logging.INFO)
         packed, base = files.read_provenance(arguments.conversations), files.read_json(arguments.base)
-        if packed.get("base") != base:
-            raise UserError(f"--conversations {arguments.conversations}: not packed for the model of {arguments.base}")
-        wanted = settings.model_dump(include=set(Packing.model_fields))
-        if packed["settings"] != wanted:
-            raise UserError(f"--conversations {arguments.conversations}: made with {packed['settings']}, not {wanted}")
+        check_packed(arguments, packed, base, settings)
         train, validation = (packing.read(arguments.conversations, split) for split in ("train", "validation"))
         log.info("%d conversations, %d for validation; left out: %s", len(train), len(validation), packed["left_out"])
 
@@ -127,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "left_out": packed["left_out"],
             "seconds": round(time.monotonic() - started, 1),
             "training_seconds": round(trained.seconds, 1),
-            "device": str(device()),
+            "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
             "processes": n_processes,
             "peak_memory": torch.cuda.max_memory_allocated() if device().type == "cuda" else None,
             "base": base,
@@ -141,6 +146,33 @@ def main(argv: Sequence[str] | None = None) -> None:
             save_model(arguments.weights, weights, base_config, model.generation_config, tokenizer, record)
             files.write_json(arguments.record, {**record, "curve": trained.curve})
         checkpoints.remove()
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    for flag, canonical in (("smoothing", canonical_smoothing), ("lr", canonical_lr)):
+        try:
+            canonical(getattr(arguments, flag))
+        except ValueError as error:
+            raise UserError(f"--{flag} {getattr(arguments, flag)}: {error}") from None
+    if arguments.row_tokens < 1:
+        raise UserError(f"--row-tokens {arguments.row_tokens}: a row has at least one token; write 8192, say")
+
+
+def check_packed(
+    arguments: argparse.Namespace, packed: Mapping[str, Any], base: Mapping[str, Any], settings: Training
+) -> None:
+    """Refuse conversations that were packed for another model, or otherwise than the settings say."""
+    where = f"--conversations {arguments.conversations}"
+    if "pack_version" not in packed:
+        raise UserError(f"{where}: not written by pack.py; give results/packed/model=<model>/<sft>.parquet")
+    if packed["base"] != base:
+        raise UserError(f"{where}: not packed for the model of {arguments.base}; pack it again by its tokenizer")
+    for name in Packing.model_fields:
+        made, wanted = packed["settings"][name], getattr(settings, name)
+        if made != wanted:
+            raise UserError(
+                f"{where}: made with {cli.flag(name)} {made}, not {wanted}; pack it again, or train with it"
+            )
 
 
 if __name__ == "__main__":

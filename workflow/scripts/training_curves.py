@@ -1,7 +1,7 @@
 """Draw the training curves of one model on one SFT set: a column an arm of smoothing, a line a learning rate.
 
     python workflow/scripts/training_curves.py --output results/figs/training_tiny-llama_cldr-alpaca.svg \\
-        --records results/models/model=tiny-llama/sft=cldr-alpaca/**/train.json
+        --records $(find results/models/model=tiny-llama/sft=cldr-alpaca -name train.json)
 """
 
 from collections.abc import Sequence

@@ -49,7 +49,12 @@ def use_template(tokenizer: PreTrainedTokenizerBase, template: Literal["calgrid"
         raise UserError(f"tokenizer {name!r}: not a fast tokenizer, so tokens have no place in the text; convert it")
     if template == "calgrid":
         tokenizer.chat_template = CHAT_TEMPLATE
-    elif not tokenizer.chat_template or "endgeneration" not in tokenizer.chat_template:
+    elif not tokenizer.chat_template:
+        raise UserError(
+            f"tokenizer {name!r}: training.chat_template is 'tokenizer', but it has no template; "
+            "use training.chat_template: calgrid"
+        )
+    elif "endgeneration" not in tokenizer.chat_template:
         raise UserError(
             f"tokenizer {name!r}: training.chat_template is 'tokenizer', but its template does not mark the "
             "assistant's words with {% generation %}; use training.chat_template: calgrid"

@@ -44,10 +44,20 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir():
+            _let_others_read(temporary)
             _remove(path)
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def _let_others_read(folder: Path) -> None:
+    """Give the files of a folder the permissions that the user's umask says; safetensors gives its own 0600."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~umask)
 
 
 def _remove(path: Path) -> None:

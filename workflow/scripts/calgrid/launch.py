@@ -21,8 +21,10 @@ def command(program: Sequence[str], gpus: int, nodes: int, threads: int, environ
         environment: of this process.
 
     Raises:
-        UserError: several machines outside a Slurm job.
+        UserError: numbers that don't go together, or several machines outside a Slurm job.
     """
+    if gpus < 1 or nodes < 1 or gpus % nodes:
+        raise UserError(f"--gpus {gpus} --nodes {nodes}: give at least one of each, and as many GPUs on each node")
     if gpus == 1:
         return [sys.executable, *program]
     launcher = [sys.executable, "-m", "accelerate.commands.launch"]

@@ -151,7 +151,7 @@ def lay_out(conversations: Conversations, members: Sequence[int]) -> Row:
     return Row(tokens.unsqueeze(0), positions.unsqueeze(0), blocks_of(lengths), labels - 1, tokens[labels])
 
 
-def check(conversations: pl.DataFrame, vocabulary: int, source: str) -> None:
+def check(conversations: pl.DataFrame, vocabulary: int, max_length: int, source: str) -> None:
     """Refuse packed conversations that can't be trained on.
 
     Raises:
@@ -161,9 +161,9 @@ def check(conversations: pl.DataFrame, vocabulary: int, source: str) -> None:
         part = conversations.filter(split=split)
         if not len(part):
             raise UserError(
-                f"{source}: split {split!r} has no conversation that fits training.max_length; take more rows "
-                "(max_rows), a larger data.validation_share, a larger training.max_length, or "
-                "training.long_conversations: cut"
+                f"{source}: split {split!r} has no conversation of at most {max_length} tokens (the lesser of "
+                "training.max_length and the model's context); raise training.max_length, set "
+                "training.long_conversations: cut, or take more rows (max_rows)"
             )
         if not part["supervised"].list.any().any():
             raise UserError(

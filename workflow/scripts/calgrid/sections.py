@@ -258,7 +258,7 @@ class Training(Packing):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     beta1: Share = Field(0.9, description="AdamW's first beta")
     beta2: Share = Field(0.999, description="AdamW's second beta")
-    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
+    epsilon: float = Field(1e-8, gt=0, allow_inf_nan=False, description="AdamW's epsilon")
     max_grad_norm: float = Field(1.0, gt=0, description="clip the gradient to this norm; inf does not clip")
     dropout: Share = Field(0.1, description="dropout on the attention weights, the one these models have")
 
@@ -325,7 +325,9 @@ class Device(Section):
         "auto", description="eager, sdpa or flex_attention in scoring; auto: eager for Gemma2, else sdpa"
     )
     activation_checkpointing: bool = Field(False, description="recompute activations: slower, with less memory")
-    checkpoint_minutes: float = Field(30, ge=0, description="minutes of training between two checkpoints")
+    checkpoint_minutes: float = Field(
+        30, ge=0, allow_inf_nan=False, description="minutes of training between two checkpoints"
+    )
 
 
 class Selection(Section):
