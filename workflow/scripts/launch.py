@@ -2,8 +2,8 @@
 
     python workflow/scripts/launch.py --gpus 4 --nodes 1 -- workflow/scripts/train.py --base ...
 
-SIGTERM is passed on, and the processes have as long as they take (Slurm's own grace period ends it): a training writes
-a checkpoint and ends with status 75, which is also this program's then.
+SIGTERM is passed on, and the processes have ten minutes to end: a training writes a checkpoint and ends with status 75,
+which is also this program's then.
 """
 
 import logging
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = command(arguments.program, arguments.gpus, arguments.nodes, arguments.threads, os.environ)
     threads = max(1, len(os.sched_getaffinity(0)) * arguments.nodes // arguments.gpus)
     environment = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE_SECONDS), "OMP_NUM_THREADS": str(threads), **os.environ}
-    if len(words) == len(arguments.program) + 1:
+    if arguments.gpus == 1:
         os.execv(words[0], words)
     log.info("%s", shlex.join(words))
     running = subprocess.Popen(words, env=environment)
