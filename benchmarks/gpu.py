@@ -80,6 +80,13 @@ def shares(questions: Sequence[Question]) -> Iterator[tuple[str, float, str]]:
             del model
 
 
+def now() -> float:
+    """Seconds, once the device has done what it was asked for."""
+    if available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def training_share(data: Conversations) -> tuple[str, float, str]:
     """The largest of the shapes that this device can train: its name, the share, and the rates in words.
 
@@ -105,12 +112,12 @@ def training_share(data: Conversations) -> tuple[str, float, str]:
         before, started = progress, 0.0
         for step in range(STEPS + 1):
             if step == 1:
-                before, started = replace(progress), time.perf_counter()
+                before, started = replace(progress), now()
             accumulate(trainee, data, batch(len(data), batch_size, 0, step), 0.1, row_tokens, progress)
             torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-        taken = time.perf_counter() - started
+        taken = now() - started
     rate, product = (progress.flops - before.flops) / taken, product_rate()
     log.info("%s: %.0f tokens/s in training", name, (progress.tokens - before.tokens) / taken)
     return f"{name}, training", rate / product, f"{rate / 1e12:.3g} of {product / 1e12:.3g} TFLOP/s"

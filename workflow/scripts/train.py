@@ -22,7 +22,7 @@ import torch
 from calgrid import attention, cli, files, packing, sharding
 from calgrid.chat import use_template
 from calgrid.checkpoints import Checkpoints
-from calgrid.costs import TrainingMemory, available_memory, count_parameters, disk_needed
+from calgrid.costs import TrainingMemory, available_memory, disk_needed
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.loss import smoothed_loss_floor
@@ -79,13 +79,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         where = weights_of(arguments.base)
         base_config = load_config(where)
         n_processes = sharding.n_processes()
-        TrainingMemory(
+        memory = TrainingMemory(
             base_config,
             max(arguments.row_tokens, int(train.lengths.max())),
             int(train.lengths.max()),
             bool(arguments.activation_checkpointing),
             compute_bytes=2 if device().type == "cuda" else 4,
-        ).check(cell, n_processes, available_memory(sharding.local_processes()))
+        )
+        memory.check(cell, n_processes, available_memory(sharding.local_processes()))
         shaping = {
             "base": base,
             "conversations": packed["sha256"],
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "train_version": TRAIN_VERSION,
         }
         checkpoints = Checkpoints(arguments.checkpoints, files.content_hash(repr(shaping)))
-        checkpoints.check_room(disk_needed(count_parameters(base_config)))
+        checkpoints.check_room(disk_needed(memory.parameters))
 
         model = load_model(where, "auto", attention_dropout=settings.dropout, attention=attention.NAME)
         if arguments.activation_checkpointing:

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -75,10 +76,14 @@ class TrainingMemory:
     activation_checkpointing: bool
     compute_bytes: int = 2  # of a number in the forward pass: bfloat16
 
+    @cached_property
+    def parameters(self) -> int:
+        return count_parameters(self.config)
+
     def bytes(self, n_processes: int) -> float:
         """Bytes on each of these processes' devices."""
         config, (queries, keys) = self.config, _widths(self.config)
-        parameters, layers = count_parameters(config), config.num_hidden_layers
+        parameters, layers = self.parameters, config.num_hidden_layers
         embedding = config.vocab_size * config.hidden_size
         outside = embedding * (1 if config.tie_word_embeddings else 2)
         layer = (parameters - outside) / layers

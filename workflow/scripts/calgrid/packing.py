@@ -144,11 +144,11 @@ def lay_out(conversations: Conversations, members: Sequence[int]) -> Row:
     """The row of these conversations."""
     spans = [slice(conversations.starts[i], conversations.starts[i + 1]) for i in members]
     tokens = torch.from_numpy(np.concatenate([conversations.tokens[span] for span in spans]).astype(np.int64))
-    targets = np.flatnonzero(np.concatenate([conversations.supervised[span] for span in spans]))
+    supervised = np.concatenate([conversations.supervised[span] for span in spans])
+    targets = torch.from_numpy(np.flatnonzero(supervised))
     lengths = conversations.lengths[list(members)].tolist()
     positions = torch.cat([torch.arange(length) for length in lengths])
-    labels = torch.from_numpy(targets)
-    return Row(tokens.unsqueeze(0), positions.unsqueeze(0), blocks_of(lengths), labels - 1, tokens[labels])
+    return Row(tokens.unsqueeze(0), positions.unsqueeze(0), blocks_of(lengths), targets - 1, tokens[targets])
 
 
 def check(conversations: pl.DataFrame, vocabulary: int, max_length: int, source: str) -> None:
