@@ -25,14 +25,17 @@ Booleans = NDArray[np.bool_]
 
 SUM_TOLERANCE = 1e-6  # of a distribution given from outside; ours sum to 1 within a few ulp
 N_BINS = 30  # of the calibration file whose variant of RMS fits the paper's tables (hendrycks/test, calib_tools.py)
+PER_BIN = 100  # questions in a bin of that variant
+MESH = 2048  # cells of [0, 1] for the smooth calibration error
+SMOOTH_STEPS = 14  # bisections of its width: 2^-15
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Equal-width bins of [0, 1]; each array has one entry a bin, NaN as a mean over no question."""
+    """Bins of [0, 1]; each array has one entry a bin, NaN as a mean over no question."""
 
-    lower: Floats  # (M,), open edge, except that the first bin holds 0
-    upper: Floats  # (M,), closed edge
+    lower: Floats  # (M,), of equal width: open edge, but the first bin holds 0; of equal mass: closed
+    upper: Floats  # (M,), of equal width: closed edge; of equal mass: open, but for the last bin
     count: Integers  # (M,), questions
     confidence: Floats  # (M,), mean confidence
     accuracy: Floats  # (M,), share of right answers
@@ -97,14 +100,7 @@ def correct(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike |
         n_options: (N,), where questions have different numbers of options: a label on padding is then an error too.
     """
     p = _distribution(probabilities)
-    labels = np.asarray(answers)
-    if labels.shape != (len(p),) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"answers have shape {labels.shape} and type {labels.dtype}, expected {len(p)} integers")
-    limit = np.full(len(p), p.shape[1]) if n_options is None else option_mask(n_options, p.shape).sum(axis=1)
-    wrong = (labels < 0) | (labels >= limit)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueError(f"the answer of question {row} is option {labels[row]}, but it has {limit[row]} options")
+    labels, _ = _labels(p, answers, n_options)
     return p.argmax(axis=1) == labels
 
 
@@ -115,52 +111,278 @@ def entropy(probabilities: ArrayLike) -> Floats:
     return np.abs((p * logs).sum(axis=1))  # the sum is <= 0; abs, for a certain answer has entropy 0 and not -0
 
 
+def nll(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None = None) -> Floats:
+    """(N,), negative log-likelihood of the right option in nats, -ln p_iy; from 0 to infinity.
+
+    Arguments as for `correct`. Its mean is `sklearn.metrics.log_loss`, which clips probabilities of 0.
+    """
+    with np.errstate(divide="ignore"):  # an answer held impossible costs infinitely much
+        return np.abs(np.log(np.minimum(_of_answer(probabilities, answers, n_options), 1.0)))
+
+
+def brier(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None = None) -> Floats:
+    """(N,), Brier score over all options (Brier 1950): sum_k (p_ik - [k = y_i])^2, from 0 to 2.
+
+    Arguments as for `correct`. With two options it is twice scikit-learn's `brier_score_loss` of one of them.
+    """
+    p = _distribution(probabilities)
+    return (p**2).sum(axis=1) - 2 * _of_answer(p, answers, n_options) + 1
+
+
+def overconfidence(confidences: ArrayLike, hits: ArrayLike) -> float:
+    """Mean confidence - accuracy, from -1 to 1; positive where the model trusts itself too much.
+
+    Arguments as for `bins`. Its absolute value is at most `ece` with any bins.
+    """
+    c = _shares(confidences)
+    return float(c.mean() - _hits(hits, c).mean())
+
+
 def bin_index(confidences: ArrayLike, n_bins: int = N_BINS) -> Integers:
-    """(N,), the bin of each confidence, from 0 to M-1: bin m is ((m-1)/M, m/M], and the first one holds 0 too.
+    """(N,), the equal-width bin of each confidence, from 0 to M-1: bin m is (m/M, (m+1)/M], and the first has 0 too.
 
     So 1.0 is in the last bin and a value on an edge in the lower one of its two bins.
     """
     c = _shares(confidences)
-    if n_bins < 1:
-        raise ValueError(f"n_bins is {n_bins}, expected 1 or more")
+    _check_bins(n_bins)
     return np.maximum(np.searchsorted(_edges(n_bins), c, side="left") - 1, 0)
 
 
-def bins(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS) -> Bins:
-    """What a reliability diagram draws: count, mean confidence and accuracy of each equal-width bin.
+def equal_mass_starts(values: Floats, n_bins: int) -> Integers:
+    """Where each equal-mass bin begins in ascending `values`; the M bins hold about N/M values each.
+
+    Bin m begins at the value of rank round(m N / M); equal values are never parted, so a bin can be empty. The rule
+    of hendrycks/test's calib_tools.py, `get_adaptive_bins`.
+    """
+    n = len(values)
+    ranks = np.minimum(np.round(np.linspace(0, n, n_bins, endpoint=False)).astype(np.int64), n - 1)
+    starts = np.searchsorted(values, values[ranks], side="left")
+    starts[0] = 0
+    return starts
+
+
+def bins(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal_mass: bool = False) -> Bins:
+    """What a reliability diagram draws: count, mean confidence and accuracy of each bin.
 
     Args:
         confidences: (N,), in [0, 1].
         hits: (N,), whether each answer was right.
         n_bins: M.
+        equal_mass: bins of about equally many questions (`equal_mass_starts`) instead of equal width.
     """
     c = _shares(confidences)
     right = _hits(hits, c)
-    index = bin_index(c, n_bins)
+    _check_bins(n_bins)
+    if equal_mass:
+        order = np.argsort(c, kind="stable")
+        starts = equal_mass_starts(c[order], n_bins)
+        index = np.empty(len(c), dtype=np.int64)
+        index[order] = np.searchsorted(starts, np.arange(len(c)), side="right") - 1
+        lower = c[order][starts]
+        upper = np.append(lower[1:], c.max())
+    else:
+        index = bin_index(c, n_bins)
+        lower, upper = _edges(n_bins)[:-1], _edges(n_bins)[1:]
     count = np.bincount(index, minlength=n_bins)
     with np.errstate(invalid="ignore"):  # 0/0 = NaN: the mean over no question
         mean = np.bincount(index, weights=c, minlength=n_bins) / count
         share = np.bincount(index, weights=right, minlength=n_bins) / count
-    edges = _edges(n_bins)
-    return Bins(edges[:-1], edges[1:], count, mean, share)
+    return Bins(lower, upper, count, mean, share)
 
 
-def ece(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS) -> float:
+def ece(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal_mass: bool = False) -> float:
     """Expected calibration error, equation 2: sum_m |B_m|/N * |acc(B_m) - conf(B_m)|, in [0, 1].
 
-    Arguments as for `bins`. Equals `get_ece` of uncertainty-calibration, whose bins have the same edges.
+    Arguments as for `bins`. Equals `get_ece` of uncertainty-calibration, whose bins have the same edges. Biased
+    upwards by sampling: `expected_ece` says how far.
     """
-    weight, gap = _gaps(bins(confidences, hits, n_bins))
+    weight, gap = _gaps(bins(confidences, hits, n_bins, equal_mass=equal_mass))
     return float(weight @ np.abs(gap))
 
 
-def rms(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS) -> float:
+def mce(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal_mass: bool = False) -> float:
+    """Maximum calibration error (Naeini et al. 2015): max_m |acc(B_m) - conf(B_m)|, in [0, 1].
+
+    Over the bins that hold a question, however few. Arguments as for `bins`.
+    """
+    _, gap = _gaps(bins(confidences, hits, n_bins, equal_mass=equal_mass))
+    return float(np.abs(gap).max())
+
+
+def rms(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal_mass: bool = False) -> float:
     """Root mean square calibration error, equation 5: sqrt(sum_m |B_m|/N * (acc(B_m) - conf(B_m))^2), in [0, 1].
 
     Arguments as for `bins`. Never less than `ece` with the same bins (Jensen).
     """
-    weight, gap = _gaps(bins(confidences, hits, n_bins))
+    weight, gap = _gaps(bins(confidences, hits, n_bins, equal_mass=equal_mass))
     return float(np.sqrt(weight @ gap**2))
+
+
+def mad(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS) -> float:
+    """Mean absolute deviation calibration error, equation 6: `ece` with equal-mass bins, in [0, 1].
+
+    After Hendrycks et al. (2019, https://arxiv.org/abs/1812.04606), whose RMS and MAD share adaptive bins.
+    """
+    return ece(confidences, hits, n_bins, equal_mass=True)
+
+
+def rms_gce(confidences: ArrayLike, hits: ArrayLike, per_bin: int = PER_BIN) -> float:
+    """The variant of RMS that fits the paper's printed column: sqrt(sqrt(sum_m (|B_m|/N * gap_m)^2)), in [0, 1].
+
+    Equal-mass bins of about `per_bin` questions; weights are squared with the gaps and the root is taken twice, as by
+    `rmsce` of https://github.com/hendrycks/test/blob/master/calib_tools.py. It shrinks with the number of questions
+    (by about N^(-1/4) at one and the same calibration), so compare it at equal N alone.
+    """
+    c = _shares(confidences)
+    weight, gap = _gaps(bins(c, hits, max(len(c) // per_bin, 1), equal_mass=True))
+    return float(np.sqrt(np.linalg.norm(weight * gap)))
+
+
+def sce(
+    probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None = None, n_bins: int = N_BINS
+) -> float:
+    """Static calibration error, equation 3: (1/K) sum_k sum_m n_mk/N_k * |acc(m, k) - conf(m, k)|, in [0, 1].
+
+    Class k is option position k, its probability and whether it is the answer, over the N_k questions that have such
+    an option; the mean is over the classes that occur. Equal-width bins.
+
+    Args:
+        probabilities: (N, K).
+        answers: (N,), index of the right option.
+        n_options: (N,), where questions have different numbers of options.
+        n_bins: M.
+    """
+    return _classwise(probabilities, answers, n_options, n_bins, equal_mass=False)
+
+
+def ace(
+    probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None = None, n_bins: int = N_BINS
+) -> float:
+    """Adaptive calibration error, equation 4: `sce` with equal-mass bins within each class, in [0, 1].
+
+    Nixon et al. (2019, https://arxiv.org/abs/1904.01685). Arguments as for `sce`.
+    """
+    return _classwise(probabilities, answers, n_options, n_bins, equal_mass=True)
+
+
+def debiased_squared_error(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS) -> float:
+    """Squared calibration error without the bias of sampling (Kumar et al. 2019, https://arxiv.org/abs/1909.10155).
+
+    sum_m |B_m|/N * (gap_m^2 - acc_m (1 - acc_m) / (|B_m| - 1)) over equal-mass bins; a bin of one question adds 0, as
+    in `unbiased_square_ce` of uncertainty-calibration. From -0.5 to 1: around 0, and negative as often as not, for a
+    calibrated model. Not a root, which would bring the bias back. Arguments as for `bins`.
+    """
+    found = bins(confidences, hits, n_bins, equal_mass=True)
+    several = found.count > 1
+    count, accuracy = found.count[several], found.accuracy[several]
+    square = (accuracy - found.confidence[several]) ** 2 - accuracy * (1 - accuracy) / (count - 1)
+    return float(count @ square / found.count.sum())
+
+
+def expected_ece(confidences: ArrayLike, n_bins: int = N_BINS) -> float:
+    """The ECE that a perfectly calibrated model with these confidences shows at this N on average, in [0, 1].
+
+    E[ece] over labels drawn from the confidences: sum_m E|S_m - sum c_i| / N with S_m the number of hits in bin m.
+    The mean absolute deviation of S_m is de Moivre's, of a binomial with the bin's mean confidence, times the root of
+    the ratio of variances, since the confidences of a bin differ; it agrees with resampling the labels within 1 %.
+    Equal-width bins.
+
+    Args:
+        confidences: (N,), in [0, 1].
+        n_bins: M.
+    """
+    c = _shares(confidences)
+    index = bin_index(c, n_bins)
+    count, total, squares = (np.bincount(index, weights=w, minlength=n_bins) for w in (np.ones_like(c), c, c * c))
+    return float(mean_absolute_deviation(count, total, squares).sum() / len(c))
+
+
+def mean_absolute_deviation(count: ArrayLike, total: ArrayLike, squares: ArrayLike) -> Floats:
+    """E|S - sum p_i| of sums S of independent Bernoulli draws, given the count, sum and sum of squares of the p_i.
+
+    For one probability p it is de Moivre's: 2 v (n over v) p^v (1-p)^(n-v+1) with v = floor(np) + 1.
+    """
+    from scipy.special import gammaln, xlog1py, xlogy
+
+    n, s, q = (np.asarray(a, dtype=np.float64) for a in (count, total, squares))
+    p = np.divide(s, n, out=np.zeros_like(s), where=n > 0).clip(0, 1)
+    v = np.minimum(np.floor(n * p) + 1, np.maximum(n, 1))
+    logs = gammaln(n + 1) - gammaln(v) - gammaln(np.maximum(n - v, 0) + 1) + xlogy(v, p) + xlog1py(n - v + 1, -p)
+    spread = n * p * (1 - p)
+    ratio = np.divide(s - q, spread, out=np.zeros_like(s), where=spread > 0).clip(0, None)
+    return np.where(spread > 0, 2 * np.exp(logs) * np.sqrt(ratio), 0.0)
+
+
+def smooth_ece(confidences: ArrayLike, hits: ArrayLike) -> float:
+    """Smooth calibration error (Blasiok & Nakkiran 2024, https://arxiv.org/abs/2309.12236), in [0, 1]; without bins.
+
+    smECE_s = integral over t in [0, 1] of |(1/N) sum_i k_s(t, c_i) (hit_i - c_i)|, k_s the Gaussian kernel of width s
+    reflected at 0 and 1; the result is the width s at which smECE_s = s. relplot computes it on a coarser mesh.
+    Arguments as for `bins`.
+    """
+    c = _shares(confidences)
+    residual = np.bincount(mesh_index(c), weights=_hits(hits, c) - c, minlength=MESH)
+    return float(smooth_errors(residual[None] / len(c))[0])
+
+
+def mesh_index(confidences: Floats) -> Integers:
+    """(N,), the cell of the mesh of `smooth_ece` that each confidence lies in."""
+    return np.minimum((confidences * MESH).astype(np.int64), MESH - 1)
+
+
+def smooth_errors(residuals: Floats) -> Floats:
+    """(G,), smooth calibration errors of G sets of questions.
+
+    Args:
+        residuals: (G, MESH), sums of (hit - confidence) / N over the cells of the mesh.
+
+    Gaussian smoothing with reflection multiplies the cosine series of the residuals by exp(-(pi k s)^2 / 2); smECE_s
+    falls as s grows, so that bisection finds where it meets s.
+    """
+    from scipy.fft import dct, idct
+
+    series = dct(residuals, axis=1)
+    frequency = np.pi * np.arange(residuals.shape[1])
+    low, high = np.zeros(len(residuals)), np.ones(len(residuals))
+    for _ in range(SMOOTH_STEPS):
+        width = (low + high) / 2
+        smoothed = idct(series * np.exp(-((width[:, None] * frequency) ** 2) / 2), axis=1)
+        above = np.abs(smoothed).sum(axis=1) > width
+        low, high = np.where(above, width, low), np.where(above, high, width)
+    return (low + high) / 2
+
+
+def _classwise(
+    probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None, n_bins: int, *, equal_mass: bool
+) -> float:
+    """Mean over the classes of ECE with a class's probability as the confidence."""
+    p = _distribution(probabilities)
+    labels, limit = _labels(p, answers, n_options)
+    errors = []
+    for k in range(int(limit.max())):
+        has = limit > k
+        errors.append(ece(np.minimum(p[has, k], 1.0), labels[has] == k, n_bins, equal_mass=equal_mass))
+    return float(np.mean(errors))
+
+
+def _of_answer(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None) -> Floats:
+    """(N,), the probability of the right option."""
+    p = _distribution(probabilities)
+    labels, _ = _labels(p, answers, n_options)
+    return p[np.arange(len(p)), labels]
+
+
+def _labels(p: Floats, answers: ArrayLike, n_options: ArrayLike | None) -> tuple[Integers, Integers]:
+    """The checked labels, and the number of options of each question."""
+    labels = np.asarray(answers)
+    if labels.shape != (len(p),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"answers have shape {labels.shape} and type {labels.dtype}, expected {len(p)} integers")
+    limit = np.full(len(p), p.shape[1]) if n_options is None else option_mask(n_options, p.shape).sum(axis=1)
+    wrong = (labels < 0) | (labels >= limit)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"the answer of question {row} is option {labels[row]}, but it has {limit[row]} options")
+    return labels.astype(np.int64), limit
 
 
 def _gaps(found: Bins) -> tuple[Floats, Floats]:
@@ -171,6 +393,11 @@ def _gaps(found: Bins) -> tuple[Floats, Floats]:
 
 def _edges(n_bins: int) -> Floats:
     return np.arange(n_bins + 1) / n_bins  # m/M correctly rounded, as uncertainty-calibration has it
+
+
+def _check_bins(n_bins: int) -> None:
+    if n_bins < 1:
+        raise ValueError(f"n_bins is {n_bins}, expected 1 or more")
 
 
 def _matrix(values: ArrayLike, name: str) -> Floats:
