@@ -15,6 +15,7 @@ probability outside [0, 1], for a row that does not sum to 1 and for a label tha
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +27,7 @@ Booleans = NDArray[np.bool_]
 SUM_TOLERANCE = 1e-6  # of a distribution given from outside; ours sum to 1 within a few ulp
 N_BINS = 30  # of the calibration file whose variant of RMS fits the paper's tables (hendrycks/test, calib_tools.py)
 PER_BIN = 100  # questions in a bin of that variant
-MESH = 2048  # cells of [0, 1] for the smooth calibration error
+MESH = 1024  # cells of [0, 1] for the smooth calibration error
 SMOOTH_STEPS = 14  # bisections of its width: 2^-15
 
 
@@ -54,12 +55,13 @@ def distribution(values: ArrayLike, n_options: ArrayLike) -> Floats:
     """
     v = _matrix(values, "values")
     present = option_mask(n_options, v.shape)
-    if not np.isfinite(v[present]).all():
-        row = int(np.argmax((present & ~np.isfinite(v)).any(axis=1)))
+    unusable = present & ~np.isfinite(v)
+    if unusable.any():
+        row = int(np.argmax(unusable.any(axis=1)))
         raise ValueError(f"values of question {row} are not finite: {v[row][present[row]].tolist()}")
     v = np.where(present, v, -np.inf)
-    shifted = np.exp(v - v.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    shifted = np.exp(v - _largest(v)[:, None])
+    return shifted / _total(shifted)[:, None]
 
 
 def option_mask(n_options: ArrayLike, shape: tuple[int, ...]) -> Booleans:
@@ -82,13 +84,13 @@ def prediction(probabilities: ArrayLike) -> Integers:
 
 def confidence(probabilities: ArrayLike) -> Floats:
     """(N,), the probability of the predicted option: max_k p_ik, in [1/K, 1]."""
-    return np.minimum(_distribution(probabilities).max(axis=1), 1.0)
+    return np.minimum(_largest(_distribution(probabilities)), 1.0)
 
 
 def tied(probabilities: ArrayLike) -> Booleans:
     """(N,), true where the highest probability is shared by several options, so that order decided."""
     p = _distribution(probabilities)
-    return (p == p.max(axis=1, keepdims=True)).sum(axis=1) > 1
+    return _total(p == _largest(p)[:, None], dtype=np.int64) > 1
 
 
 def correct(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None = None) -> Booleans:
@@ -108,7 +110,7 @@ def entropy(probabilities: ArrayLike) -> Floats:
     """(N,), in bits: H_i = -sum_k p_ik log2 p_ik, with 0 log 0 = 0; from 0 to log2(n_options)."""
     p = _distribution(probabilities)
     logs = np.log2(p, out=np.zeros_like(p), where=p > 0)
-    return np.abs((p * logs).sum(axis=1))  # the sum is <= 0; abs, for a certain answer has entropy 0 and not -0
+    return np.abs(_total(p * logs))  # the sum is <= 0; abs, for a certain answer has entropy 0 and not -0
 
 
 def nll(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | None = None) -> Floats:
@@ -126,7 +128,7 @@ def brier(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | N
     Arguments as for `correct`. With two options it is twice scikit-learn's `brier_score_loss` of one of them.
     """
     p = _distribution(probabilities)
-    return (p**2).sum(axis=1) - 2 * _of_answer(p, answers, n_options) + 1
+    return _total(p * p) - 2 * _of_answer(p, answers, n_options) + 1
 
 
 def overconfidence(confidences: ArrayLike, hits: ArrayLike) -> float:
@@ -145,7 +147,11 @@ def bin_index(confidences: ArrayLike, n_bins: int = N_BINS) -> Integers:
     """
     c = _shares(confidences)
     _check_bins(n_bins)
-    return np.maximum(np.searchsorted(_edges(n_bins), c, side="left") - 1, 0)
+    edges = _edges(n_bins)
+    index = np.clip(np.ceil(c * n_bins).astype(np.int64) - 1, 0, n_bins - 1)  # beside an edge the product may round
+    index -= (c <= edges[index]) & (index > 0)
+    index += c > edges[index + 1]
+    return index
 
 
 def equal_mass_starts(values: Floats, n_bins: int) -> Integers:
@@ -400,6 +406,16 @@ def _check_bins(n_bins: int) -> None:
         raise ValueError(f"n_bins is {n_bins}, expected 1 or more")
 
 
+def _largest(values: Floats) -> Floats:
+    """(N,), maxima of the rows; several times faster than `max(axis=1)` over few columns."""
+    return np.ascontiguousarray(values.T).max(axis=0)
+
+
+def _total(values: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
+    """(N,), sums of the rows; likewise."""
+    return np.einsum("ij->i", values, dtype=dtype)
+
+
 def _matrix(values: ArrayLike, name: str) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or array.size == 0:
@@ -409,11 +425,11 @@ def _matrix(values: ArrayLike, name: str) -> Floats:
 
 def _distribution(probabilities: ArrayLike) -> Floats:
     p = _matrix(probabilities, "probabilities")
-    wrong = ~((p >= 0) & (p <= 1 + SUM_TOLERANCE)).all(axis=1)  # NaN fails every comparison
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    inside = (p >= 0) & (p <= 1 + SUM_TOLERANCE)  # NaN fails every comparison
+    if not inside.all():
+        row = int(np.argmin(inside.all(axis=1)))
         raise ValueError(f"probabilities of question {row} are not all in [0, 1]: {p[row].tolist()}")
-    total = p.sum(axis=1)
+    total = _total(p)
     off = np.abs(total - 1) > SUM_TOLERANCE
     if off.any():
         row = int(np.argmax(off))
