@@ -27,8 +27,12 @@ SCORE_SCHEMA = {
     "logprob_sum": pl.List(pl.Float32),
     "logprob_min": pl.List(pl.Float32),
     "n_tokens": pl.List(pl.UInt16),
+    "n_bytes": pl.List(pl.UInt32),
     "letter_logprob": pl.List(pl.Float32),
 }
+
+
+TIERS = ("high=en,de", "low=sw,yo")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,20 @@ class Store:
             metrics_program.main(
                 [
                     *("--scores", str(self.path(grid.scores(name, cell.path, "all")))),
-                    *("--languages", *self.languages, "--n-bins", "30", "--benchmark", name, "--cell", cell.path),
+                    *(
+                        "--languages",
+                        *self.languages,
+                        "--tiers",
+                        *TIERS,
+                        "--n-bins",
+                        "30",
+                        "10",
+                        "--benchmark",
+                        name,
+                        "--cell",
+                        cell.path,
+                    ),
+                    *("--tiers", *TIERS, "--n-bins", "30", "10"),
                     *("--output", str(self.path(grid.metrics(name, cell.path)))),
                 ]
             )
@@ -126,13 +143,16 @@ def scores(cell: Cell, languages: Sequence[str], n_questions: int, least: int, m
                 {
                     "language": language,
                     "question_id": f"q{question:05}",
-                    "subject": "geography",
+                    "subject": ("geography", "physics", "law")[question % 3],
+                    "category": ("Humanities", "STEM", "Humanities")[question % 3],
+                    "cultural_sensitivity": ("CA", "CS", None)[question % 3 if question % 5 else 2],
                     "answer": answer,
                     "n_options": k,
                     "prompt_tokens": 40,
                     "logprob_sum": (log_p * n_tokens).tolist(),
                     "logprob_min": (log_p - 0.5).tolist(),
                     "n_tokens": n_tokens.tolist(),
+                    "n_bytes": (4 * n_tokens + 1).tolist(),
                     "letter_logprob": (log_p / 2).tolist(),
                 }
             )

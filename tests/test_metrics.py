@@ -24,6 +24,7 @@ def question(**changes):
         "logprob_sum": [-2.0, -6.0, -3.0],
         "logprob_min": [-1.0, -2.0, -3.0],
         "n_tokens": [1, 4, 1],
+        "n_bytes": [2, 12, 1],
         "letter_logprob": [-1.0, -0.5, -2.0],
     }
     return {**row, **changes}
@@ -47,11 +48,12 @@ def softmax(values):
         ("sum", [-2.0, -6.0, -3.0]),
         ("min", [-1.0, -2.0, -3.0]),
         ("choice", [-1.0, -0.5, -2.0]),
+        ("bytes", [-1.0, -0.5, -3.0]),
     ],
 )
 def test_confidence_methods(tmp_path, method, values):
     path = write(tmp_path, question(), question(question_id="q2", n_options=2, **{
-        name: question()[name][:2] for name in ("logprob_sum", "logprob_min", "n_tokens", "letter_logprob")
+        name: question()[name][:2] for name in ("logprob_sum", "logprob_min", "n_tokens", "n_bytes", "letter_logprob")
     }))  # fmt: skip
     scores = store.read_scores([path], ["en"])
     logits, n_options = store.option_values(scores, method)
@@ -63,39 +65,99 @@ def test_confidence_methods(tmp_path, method, values):
     assert judged.correct.tolist() == [bool(np.argmax(values) == 0), bool(np.argmax(values[:2]) == 0)]
 
 
-def test_rows_are_languages_and_the_pooled_questions(tmp_path):
+ATTRIBUTES = store.QUESTION_ATTRIBUTES
+TIERS = {"high": ["en", "de"], "low": ["sw", "yo"]}
+
+
+def plain(scores, method, n_bins):
+    """Each metric by its plain function of `calibration`."""
+    values, n_options = store.option_values(scores, method)
+    p, answers = calibration.distribution(values, n_options), scores["answer"].to_numpy().astype(int)
+    c, hits = calibration.confidence(p), calibration.correct(p, answers, n_options)
+    return {
+        "n_questions": len(scores),
+        "n_languages": scores["language"].n_unique(),
+        "accuracy": hits.mean(),
+        "entropy": calibration.entropy(p).mean(),
+        "confidence": c.mean(),
+        "overconfidence": calibration.overconfidence(c, hits),
+        "nll": calibration.nll(p, answers).mean(),
+        "brier": calibration.brier(p, answers).mean(),
+        "ece": calibration.ece(c, hits, n_bins),
+        "expected_ece": calibration.expected_ece(c, n_bins),
+        "mce": calibration.mce(c, hits, n_bins),
+        "sce": calibration.sce(p, answers, n_options, n_bins),
+        "ace": calibration.ace(p, answers, n_options, n_bins),
+        "rms": calibration.rms(c, hits, n_bins),
+        "mad": calibration.mad(c, hits, n_bins),
+        "rms_gce": calibration.rms_gce(c, hits),
+        "smooth_ece": calibration.smooth_ece(c, hits),
+        "debiased_squared_error": calibration.debiased_squared_error(c, hits, n_bins),
+        "tie_share": calibration.tied(p).mean(),
+    }
+
+
+def of_group(scores, grouping, language, member):
+    """The questions of a group, by what its name says."""
+    if language != "all":
+        scores = scores.filter(language=language)
+    if grouping in ("pooled", "language"):
+        return scores
+    if grouping == "tier":
+        return scores.filter(pl.col("language").is_in(TIERS[member]))
+    return scores.filter(pl.col(grouping.removesuffix("_by_language")).cast(str) == member)
+
+
+@pytest.mark.parametrize("rounded", [False, True], ids=["", "with ties"])
+@pytest.mark.parametrize("name", ["four", "ten"])
+def test_each_group_is_measured_as_if_it_were_alone(tmp_path, name, rounded):
+    grid = Store(tmp_path, models=("m",), sft=(), n_questions=250).build_scores()
+    scores = store.read_scores(grid.scores(name), grid.languages, attributes=ATTRIBUTES)
+    if rounded:  # a few values only: ties within questions, between them and over the edges of equal-mass bins
+        scores = scores.with_columns(pl.col("letter_logprob").list.eval(pl.element().round(0)))
+    found = measure(scores, [30, 10, 15, 7], TIERS, ["choice", "perplexity"])
+    groupings = found["grouping"].unique(maintain_order=True).to_list()
+    expected = ["pooled", "language", "tier", "category", "category_by_language", "subject", "cultural_sensitivity"]
+    assert groupings == (expected if name == "four" else [*expected, "n_options"])
+    assert found.select("grouping", "language", "member", "confidence_method", "n_bins").is_duplicated().sum() == 0
+    for row in found.iter_rows(named=True):
+        part = of_group(scores, row["grouping"], row["language"], row["member"])
+        for metric, value in plain(part, row["confidence_method"], row["n_bins"]).items():
+            assert row[metric] == pytest.approx(value, abs=1e-12), (metric, row)
+
+
+def test_questions_without_a_label_are_in_no_group_of_labels(tmp_path):
+    grid = Store(tmp_path, models=("m",), sft=(), n_questions=30).build_scores()
+    scores = store.read_scores(grid.scores("four"), grid.languages, attributes=ATTRIBUTES)
+    found = measure(scores, [30], {"high": ["en"], "low": ["yo"]}, ["choice"])
+    labelled = found.filter(grouping="cultural_sensitivity")
+    assert labelled["n_questions"].sum() == scores["cultural_sensitivity"].is_not_null().sum() < len(scores)
+    assert dict(found.filter(grouping="tier").select("member", "n_languages").iter_rows()) == {"high": 1, "low": 1}
+    alone = measure(scores.with_columns(category=pl.lit("STEM"), subject=pl.lit(None, pl.String)), [30], {}, ["sum"])
+    assert set(alone["grouping"]) == {"pooled", "language", "cultural_sensitivity"}  # one category is no grouping
+
+
+def test_the_program_measures_the_languages_that_it_is_told(tmp_path):
     grid = Store(tmp_path, models=("m",), sft=(), n_questions=30).build_scores()
     (path,) = grid.scores("ten")
-    output = tmp_path / "metrics.parquet"
-    cell = Cell("m").path
-    languages = ["yo", "en"]  # fewer than the shard holds
-    flags = ["--scores", str(path), "--languages", *languages, "--n-bins", "15", "--benchmark", "ten"]
-    program.main([*flags, "--cell", cell, "--output", str(output)])
+    output, cell = tmp_path / "metrics.parquet", Cell("m").path
+    flags = ["--scores", str(path), "--languages", "yo", "en", "--n-bins", "15", "5", "--tiers", "high=en", "low=sw,yo"]
+    program.main([*flags, "--benchmark", "ten", "--cell", cell, "--output", str(output)])
     found = pl.read_parquet(output)
-    assert found.columns[:5] == ["language", "confidence_method", "n_questions", "n_bins", "accuracy"]
-    assert set(found["language"]) == {"all", "en", "yo"}
-    assert found.group_by("confidence_method").len()["len"].to_list() == [3] * 4
-    scores = store.read_scores([path], languages)
-    for language in ["all", *languages]:
-        part = scores if language == "all" else scores.filter(language=language)
-        judged = judge(part, "choice")
-        row = found.row(
-            by_predicate=(pl.col("language") == language) & (pl.col("confidence_method") == "choice"), named=True
-        )
-        assert row["n_questions"] == len(part)
-        assert row["n_bins"] == 15
-        assert row["accuracy"] == judged.correct.mean()
-        assert row["entropy"] == pytest.approx(judged.entropy.mean())
-        assert row["confidence"] == pytest.approx(judged.confidence.mean())
-        assert row["ece"] == pytest.approx(calibration.ece(judged.confidence, judged.correct, 15))
-        assert row["rms"] == pytest.approx(calibration.rms(judged.confidence, judged.correct, 15))
-        assert row["tie_share"] == judged.tied.mean()
+    assert set(found.filter(grouping="language")["language"]) == {"en", "yo"}
+    assert set(found["n_bins"]) == {5, 15}
+    assert set(found["confidence_method"]) == {"perplexity", "sum", "min", "choice", "bytes"}
+    assert found.filter(grouping="tier", confidence_method="sum", n_bins=5)["member"].to_list() == ["high", "low"]
+    expected = measure(
+        store.read_scores([path], ["en", "yo"], attributes=ATTRIBUTES), [15, 5], {"high": ["en"], "low": ["yo"]}
+    )
+    assert found.equals(expected)
     assert files.read_provenance(output)["cell"]["model"] == "m"
 
 
 def test_ties_are_reported(tmp_path):
     path = write(tmp_path, question(letter_logprob=[-1.0, -1.0, -1.0]), question(question_id="q2"))
-    found = measure(store.read_scores([path], ["en"]), 30, ["choice"])
+    found = measure(store.read_scores([path], ["en"], attributes=ATTRIBUTES), [30], {}, ["choice"])
     assert found["tie_share"].to_list() == [0.5, 0.5]
 
 

@@ -249,6 +249,15 @@ def scored_cells():
     return [cell for cell in cells if cell.is_base or cell in selected]
 
 
+def tier_flags():
+    return [f"{name}={','.join(languages)}" for name, languages in CONFIG.tiers.items() if languages]
+
+
+def measured_bins():
+    """Numbers of bins, the tables' first."""
+    return list(dict.fromkeys([CONFIG.evaluation.n_bins, *CONFIG.evaluation.other_bins]))
+
+
 def grid_metrics(benchmark):
     return [grid.metrics(benchmark, cell.path) for cell in scored_cells()]
 

@@ -11,8 +11,10 @@ rule metrics:
     params:
         languages=lambda w: grid.languages(CONFIG, w.benchmark),
         cell=lambda w: CELL.format(**w),
-        n_bins=CONFIG.evaluation.n_bins,
+        tiers=tier_flags(),
+        n_bins=measured_bins(),
         code=code("metrics.py"),
     shell:
         "python $SCRIPTS/metrics.py --benchmark {wildcards.benchmark:q} --scores {input:q}"
-        " --cell {params.cell:q} --languages {params.languages:q} --n-bins {params.n_bins} --output {output:q} > {log:q} 2>&1"
+        " --cell {params.cell:q} --languages {params.languages:q} --tiers {params.tiers:q} --n-bins {params.n_bins}"
+        " --output {output:q} > {log:q} 2>&1"

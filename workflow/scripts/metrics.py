@@ -1,4 +1,4 @@
-"""Measure one cell on one benchmark: accuracy, entropy, ECE and RMS, by language and pooled, by confidence method.
+"""Measure one cell on one benchmark: every metric, of every group of questions, by every confidence method.
 
     python workflow/scripts/metrics.py --benchmark global-mmlu --cell model=gemma2-2b/sft=base/... --languages en yo \\
         --scores results/scores/benchmark=global-mmlu/model=.../high.parquet ... --output results/metrics/....parquet
@@ -17,7 +17,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scores", required=True, nargs="+", type=Path, help="the cell's score shards")
     parser.add_argument("--languages", required=True, nargs="+", help="languages to measure")
     parser.add_argument(
-        "--n-bins", type=int, default=calibration.N_BINS, help="equal-width bins of ECE and RMS (default: %(default)s)"
+        "--tiers", nargs="*", default=[], help="languages of each resource tier: high=en,de low=yo (default: none)"
+    )
+    parser.add_argument(
+        "--n-bins", nargs="+", type=int, default=[calibration.N_BINS], help="numbers of bins (default: %(default)s)"
     )
     parser.add_argument("--benchmark", required=True, help="recorded in the output")
     parser.add_argument("--cell", required=True, type=Cell.parse, help="recorded in the output: model=.../sft=.../...")
@@ -25,9 +28,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     from calgrid.metrics import measure
-    from calgrid.store import read_scores
+    from calgrid.store import QUESTION_ATTRIBUTES, read_scores
 
-    measured = measure(read_scores(arguments.scores, arguments.languages), arguments.n_bins)
+    tiers = {name: codes.split(",") for name, _, codes in (tier.partition("=") for tier in arguments.tiers)}
+    scores = read_scores(arguments.scores, arguments.languages, attributes=QUESTION_ATTRIBUTES)
+    measured = measure(scores, arguments.n_bins, tiers)
     files.write_parquet(
         measured, arguments.output, files.provenance(benchmark=arguments.benchmark, cell=asdict(arguments.cell))
     )

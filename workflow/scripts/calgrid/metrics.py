@@ -1,72 +1,114 @@
-"""From the scores of a cell to its metrics: one row a language and confidence method, and the pooled rows."""
+"""From the scores of a cell to its metrics: one row a group of questions, confidence method and number of bins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
-from calgrid import calibration
+from calgrid import calibration, grouped
 from calgrid.sections import ALL, CONFIDENCE_METHODS
-from calgrid.store import option_values
+from calgrid.store import QUESTION_ATTRIBUTES, option_values
 
-METRICS = ("accuracy", "entropy", "ece", "rms")  # of the paper's tables, in their order
+METRICS = (
+    *("accuracy", "entropy", "confidence", "overconfidence", "nll", "brier"),
+    *("ece", "expected_ece", "mce", "sce", "ace", "rms", "mad", "rms_gce", "smooth_ece", "debiased_squared_error"),
+    "tie_share",
+)
+
+POOLED = "pooled"  # groupings
+LANGUAGE = "language"
+TIER = "tier"
+CATEGORY = "category"
+CATEGORY_BY_LANGUAGE = "category_by_language"
 
 
 class Judged(NamedTuple):
-    """What a confidence method makes of each question; arrays of shape (N,)."""
+    """What a confidence method makes of each question."""
 
-    confidence: calibration.Floats  # probability of the predicted option
-    correct: calibration.Booleans
-    entropy: calibration.Floats  # bits
-    tied: calibration.Booleans  # several options shared the highest probability; the first one was taken
+    probabilities: calibration.Floats  # (N, K)
+    confidence: calibration.Floats  # (N,), probability of the predicted option
+    correct: calibration.Booleans  # (N,)
 
 
 def judge(scores: pl.DataFrame, method: str) -> Judged:
-    """Answers, confidences and entropies of the questions in `scores`, in their order."""
+    """Probabilities, confidences and whether the answer is right, of the questions in `scores`, in their order."""
+    questions = judged_questions(scores, method)
+    p = questions.probabilities
+    return Judged(p, calibration.confidence(p), calibration.correct(p, questions.answers, questions.n_options))
+
+
+def judged_questions(scores: pl.DataFrame, method: str) -> grouped.Questions:
+    """The distributions that a confidence method makes, with the right answers."""
     values, n_options = option_values(scores, method)
-    p = calibration.distribution(values, n_options)
-    return Judged(
-        calibration.confidence(p),
-        calibration.correct(p, scores["answer"].to_numpy(), n_options),
-        calibration.entropy(p),
-        calibration.tied(p),
+    return grouped.Questions(
+        calibration.distribution(values, n_options), scores["answer"].to_numpy().astype(np.int64), n_options
     )
 
 
-def measure(scores: pl.DataFrame, n_bins: int, methods: Sequence[str] = CONFIDENCE_METHODS) -> pl.DataFrame:
+def measure(
+    scores: pl.DataFrame,
+    bins: Sequence[int],
+    tiers: Mapping[str, Sequence[str]] | None = None,
+    methods: Sequence[str] = CONFIDENCE_METHODS,
+) -> pl.DataFrame:
     """The metrics of one cell.
 
     Args:
-        scores: of the languages to measure, as `store.read_scores` returns them: sorted by language.
-        n_bins: equal-width bins of ECE and RMS.
+        scores: of the languages to measure, as `store.read_scores` returns them.
+        bins: numbers of bins: equal-width ones of ECE, SCE, MCE, RMS; equal-mass ones of ACE, MAD, the debiased error.
+        tiers: languages of each resource tier.
         methods: confidence methods.
 
-    Returns: a row a language and confidence method, and for each method a row with the language `all`, which
-        pools the questions of all languages. Columns: language, confidence_method, n_questions, n_bins, accuracy,
-        entropy (mean, bits), confidence (mean), ece, rms, tie_share (of questions whose best options tie).
+    Returns: a row a group, confidence method and number of bins. Columns: grouping, language, member, n_questions,
+        n_languages, confidence_method, n_bins, and METRICS (see `calibration`; entropy in bits, nll in nats).
+        Groupings: `pooled` (all questions), `language`, and, where there are several, `tier`, `category`,
+        `category_by_language`, `subject`, `cultural_sensitivity`, `n_options`. Questions without a category, subject
+        or label, and languages of no tier, are in none of these groups.
     """
-    groups = [(ALL, slice(0, len(scores)))]
-    start = 0
-    for language, size in scores.group_by("language", maintain_order=True).len().iter_rows():
-        groups.append((language, slice(start, start + size)))
-        start += size
-    rows = []
+    table, groups = _groups(scores, tiers or {})
+    frames = []
     for method in methods:
-        judged = judge(scores, method)
-        for language, part in groups:
-            confidence, correct, entropy, tied = (array[part] for array in judged)
-            rows.append(
-                {
-                    "language": language,
-                    "confidence_method": method,
-                    "n_questions": len(confidence),
-                    "n_bins": n_bins,
-                    "accuracy": float(correct.mean()),
-                    "entropy": float(entropy.mean()),
-                    "confidence": float(confidence.mean()),
-                    "ece": calibration.ece(confidence, correct, n_bins),
-                    "rms": calibration.rms(confidence, correct, n_bins),
-                    "tie_share": float(tied.mean()),
-                }
+        for m, result in zip(bins, grouped.measure(judged_questions(scores, method), groups, bins), strict=True):
+            frames.append(
+                table.with_columns(
+                    pl.lit(method).alias("confidence_method"),
+                    pl.lit(m, dtype=pl.UInt16).alias("n_bins"),
+                    *(pl.Series(name, result[name]) for name in METRICS),
+                )
             )
-    return pl.DataFrame(rows, schema_overrides={"n_questions": pl.UInt32, "n_bins": pl.UInt16})
+    return pl.concat(frames)
+
+
+def _groups(scores: pl.DataFrame, tiers: Mapping[str, Sequence[str]]) -> tuple[pl.DataFrame, grouped.Groups]:
+    """The groups by name, with their sizes, and the questions in them."""
+    tables, codes = [], []
+    for grouping, language, member in _groupings(scores, tiers):
+        labels = scores.select(pl.col("language").alias("of"), language=language, member=member)
+        table = (
+            labels.drop_nulls()
+            .group_by("language", "member")
+            .agg(n_questions=pl.len(), n_languages=pl.col("of").n_unique())
+            .sort("language", "member")
+            .with_row_index("code")
+            .select("code", pl.lit(grouping).alias("grouping"), pl.exclude("code"))
+        )
+        placed = labels.join(table, on=["language", "member"], how="left", maintain_order="left")
+        codes.append(placed["code"].cast(pl.Int64).fill_null(-1).to_numpy())
+        tables.append(table.drop("code"))
+    return pl.concat(tables), grouped.Groups(codes, [len(table) for table in tables])
+
+
+def _groupings(scores: pl.DataFrame, tiers: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, pl.Expr, pl.Expr]]:
+    """Name, language and member of each grouping; one that would have a single group, or none, is left out."""
+    of_all, language = pl.lit(ALL), pl.col("language")
+    yield POOLED, of_all, of_all
+    yield LANGUAGE, language, language
+    tier_of = {code: tier for tier, codes in tiers.items() for code in codes}
+    tier = language.replace_strict(tier_of, default=None, return_dtype=pl.String)
+    attributes = {TIER: tier, **{name: pl.col(name).cast(pl.String) for name in QUESTION_ATTRIBUTES}}
+    for grouping, member in attributes.items():
+        if scores.select(member.drop_nulls().n_unique()).item() > 1:
+            yield grouping, of_all, member
+            if grouping == CATEGORY:
+                yield CATEGORY_BY_LANGUAGE, language, member

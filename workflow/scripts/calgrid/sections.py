@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-ConfidenceMethod = Literal["perplexity", "sum", "min", "choice"]
+ConfidenceMethod = Literal["perplexity", "sum", "min", "choice", "bytes"]
 SftLayout = Literal["alpaca", "sharegpt", "messages"]
 BenchmarkLayout = Literal["global_mmlu", "mmlu_prox", "mmlu"]
 Architecture = Literal["gemma2", "mistral", "llama"]
@@ -341,8 +341,11 @@ class Selection(Section):
 class Evaluation(Section):
     """What tables and figures show."""
 
-    confidence_method: ConfidenceMethod = Field("perplexity", description="perplexity, sum, min or choice")
-    n_bins: int = Field(30, ge=1, description="equal-width bins of ECE and RMS")
+    confidence_method: ConfidenceMethod = Field("perplexity", description="perplexity, sum, min, choice or bytes")
+    n_bins: int = Field(30, ge=1, le=1000, description="bins of the tables' calibration errors")
+    other_bins: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (10, 15), description="numbers of bins that are measured beside it"
+    )
     figure_bins: int = Field(10, ge=1, description="bins of reliability figures")
     smoothing: tuple[Smoothing, ...] = Field(
         ("0.0", "0.1"), min_length=1, description="what the overall tables and reliability figures compare"

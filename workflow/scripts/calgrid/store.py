@@ -23,8 +23,11 @@ METHOD_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "sum": ("logprob_sum",),
     "min": ("logprob_min",),
     "choice": ("letter_logprob",),
+    "bytes": ("logprob_sum", "n_bytes"),
 }
+COUNTS = ("n_tokens", "n_bytes")
 QUESTION_COLUMNS = ("language", "question_id", "answer", "n_options")
+QUESTION_ATTRIBUTES = ("category", "subject", "cultural_sensitivity", "n_options")  # what groups are made of
 
 
 def cell_of(path: str | Path) -> Cell:
@@ -64,9 +67,12 @@ def by_cell(paths: Iterable[str | Path], benchmark: str) -> dict[Cell, list[Path
 
 
 def read_scores(
-    paths: Sequence[str | Path], languages: Sequence[str], methods: Iterable[str] = CONFIDENCE_METHODS
+    paths: Sequence[str | Path],
+    languages: Sequence[str],
+    methods: Iterable[str] = CONFIDENCE_METHODS,
+    attributes: Iterable[str] = (),
 ) -> pl.DataFrame:
-    """The checked scores of one cell: the given languages, and the columns that `methods` need.
+    """The checked scores of one cell: the given languages, and the columns that `methods` need, and `attributes`.
 
     Returns: a row a question, sorted by language and question_id.
 
@@ -74,8 +80,9 @@ def read_scores(
     wrong length, for an answer outside the options and for a question that occurs twice; and naming the language
     for one without questions.
     """
-    columns = list(dict.fromkeys([*QUESTION_COLUMNS, *(c for m in methods for c in METHOD_COLUMNS[m])]))
-    scores = pl.concat([_read_shard(Path(path), columns, languages) for path in paths])
+    values = list(dict.fromkeys(column for method in methods for column in METHOD_COLUMNS[method]))
+    columns = list(dict.fromkeys([*QUESTION_COLUMNS, *attributes]))
+    scores = pl.concat([_read_shard(Path(path), columns, values, languages) for path in paths])
     scores = scores.sort("language", "question_id")
     where = ", ".join(map(str, paths))
     if missing := sorted(set(languages) - set(scores["language"].unique())):
@@ -89,7 +96,8 @@ def read_scores(
 def option_values(scores: pl.DataFrame, method: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What a confidence method's softmax is taken of, as `calibration.distribution` wants it.
 
-    perplexity: mean log-probability of an option's tokens; sum: their sum; min: their least; choice: the letter's.
+    perplexity: mean log-probability of an option's tokens; sum: their sum; min: their least; choice: the letter's;
+    bytes: the sum over the length of the option's text in bytes.
 
     Returns: values (N, K), padded with 0, and n_options (N,).
     """
@@ -114,17 +122,18 @@ def read_metrics(paths: Iterable[str | Path]) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _read_shard(path: Path, columns: Sequence[str], languages: Sequence[str]) -> pl.DataFrame:
-    scores = read_table(path, columns, pl.col("language").is_in(languages))
+def _read_shard(path: Path, columns: Sequence[str], lists: Sequence[str], languages: Sequence[str]) -> pl.DataFrame:
+    scores = read_table(path, [*columns, *lists], pl.col("language").is_in(languages))
     _refuse(scores.filter(pl.col("n_options") < 2), path, "n_options", "at least 2 options")
     _refuse(scores.filter(pl.col("answer") >= pl.col("n_options")), path, "answer", "the index of an option")
-    for column in columns[len(QUESTION_COLUMNS) :]:
+    for column in lists:
         lengths = scores[column].list.len().fill_null(0)
         _refuse(scores.filter(lengths != scores["n_options"]), path, column, "one value an option")
-        values = scores[column].list.explode().cast(pl.Float64)
-        bad = ~values.is_finite().fill_null(False) if column != "n_tokens" else values.fill_null(0) < 1
-        rows = np.repeat(np.arange(len(scores)), lengths.to_numpy())[bad.to_numpy()]
-        _refuse(scores[rows[:1]], path, column, "a positive count" if column == "n_tokens" else "finite values")
+        values = scores[column].list.explode()
+        bad = values.fill_null(0) < 1 if column in COUNTS else ~values.is_finite().fill_null(False)
+        if bad.any():
+            rows = np.repeat(np.arange(len(scores)), lengths.to_numpy())[bad.to_numpy()]
+            _refuse(scores[rows[:1]], path, column, "a positive count" if column in COUNTS else "finite values")
     return scores
 
 
