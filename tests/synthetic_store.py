@@ -77,6 +77,9 @@ class Store:
     def significance(self, benchmark: str) -> Path:
         return self.path(f"results/significance/{benchmark}.parquet")
 
+    def intervals(self, benchmark: str) -> Path:
+        return self.path(f"results/intervals/{benchmark}.parquet")
+
     def build_scores(self) -> "Store":
         for (name, least, most), cell in product(self.benchmarks, self.cells):
             path = self.path(grid.scores(name, cell.path, "all"))
@@ -119,6 +122,7 @@ class Store:
                 [
                     *("--benchmark", name, "--selection", str(self.selection)),
                     *("--metrics", *map(str, self.metrics(name)), "--scores", *map(str, self.scores(name))),
+                    *("--resamples", "200", "--intervals", str(self.intervals(name))),
                     *("--output", str(self.significance(name))),
                 ]
             )

@@ -1,19 +1,24 @@
-# Significance: t-tests between smoothing and none, one job a benchmark.
+# Significance: tests of smoothing against none and of tuned against base, and intervals; one job a benchmark.
 rule significance:
     input:
         selection="results/selection.parquet",
         metrics=lambda w: grid_metrics(w.benchmark),
         scores=lambda w: grid_scores(w.benchmark),
     output:
-        "results/significance/{benchmark}.parquet",
+        tests="results/significance/{benchmark}.parquet",
+        intervals="results/intervals/{benchmark}.parquet",
     log:
         "results/logs/significance/{benchmark}.log",
     conda:
         "../../envs/calgrid.yaml"
     params:
         method=CONFIG.evaluation.confidence_method,
+        n_bins=CONFIG.evaluation.n_bins,
+        t_test=CONFIG.evaluation.t_test,
+        resamples=CONFIG.evaluation.resamples,
         code=code("significance.py"),
     shell:
         "python $SCRIPTS/significance.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} --scores {input.scores:q} --confidence-method {params.method}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --n-bins {params.n_bins} --t-test {params.t_test} --resamples {params.resamples}"
+        " --intervals {output.intervals:q} --output {output.tests:q} > {log:q} 2>&1"

@@ -1,14 +1,16 @@
-"""Test label smoothing against none on one benchmark: Student's paired t-test over languages, and over questions.
+"""Test label smoothing against none, and tuning against the base model, on one benchmark; and intervals of each value.
 
     python workflow/scripts/significance.py --benchmark global-mmlu --selection results/selection.parquet \\
         --metrics results/metrics/benchmark=global-mmlu/**/*.parquet \\
-        --scores results/scores/benchmark=global-mmlu/**/*.parquet --output results/significance/global-mmlu.parquet
+        --scores results/scores/benchmark=global-mmlu/**/*.parquet --intervals results/intervals/global-mmlu.parquet \\
+        --output results/significance/global-mmlu.parquet
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from calgrid import cli, files
+from calgrid import calibration, cli, files
+from calgrid.sections import T_TESTS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,20 +20,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--metrics", required=True, nargs="+", type=Path, help="metrics of the cells, on the benchmark")
     parser.add_argument("--scores", required=True, nargs="+", type=Path, help="scores of the cells, on the benchmark")
     cli.add_confidence_method(parser)
-    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
+    parser.add_argument(
+        "--n-bins", type=int, default=calibration.N_BINS, help="equal-width bins (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--t-test", default="paired", choices=T_TESTS, help="Student's t-test over languages (default: %(default)s)"
+    )
+    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--intervals", required=True, type=Path, help="the Parquet file of intervals to write")
+    parser.add_argument("--output", required=True, type=Path, help="the Parquet file of tests to write")
     arguments = parser.parse_args(argv)
 
     from calgrid.selection import read_selection
     from calgrid.significance import compare
     from calgrid.store import by_cell, read_metrics
 
-    tests = compare(
+    tests, intervals = compare(
         read_selection(arguments.selection),
         read_metrics(path for paths in by_cell(arguments.metrics, arguments.benchmark).values() for path in paths),
         by_cell(arguments.scores, arguments.benchmark),
-        arguments.confidence_method,
+        method=arguments.confidence_method,
+        n_bins=arguments.n_bins,
+        n_resamples=arguments.resamples,
+        kind=arguments.t_test,
     )
-    files.write_parquet(tests, arguments.output, files.provenance(benchmark=arguments.benchmark))
+    provenance = files.provenance(benchmark=arguments.benchmark, t_test=arguments.t_test, resamples=arguments.resamples)
+    files.write_parquet(intervals, arguments.intervals, provenance)
+    files.write_parquet(tests, arguments.output, provenance)
 
 
 if __name__ == "__main__":

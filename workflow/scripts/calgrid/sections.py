@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ConfidenceMethod = Literal["perplexity", "sum", "min", "choice", "bytes"]
+TTest = Literal["paired", "independent", "welch"]
 SftLayout = Literal["alpaca", "sharegpt", "messages"]
 BenchmarkLayout = Literal["global_mmlu", "mmlu_prox", "mmlu"]
 Architecture = Literal["gemma2", "mistral", "llama"]
 Attention = Literal["auto", "eager", "sdpa", "flex_attention"]
 
 CONFIDENCE_METHODS: tuple[str, ...] = get_args(ConfidenceMethod)
+T_TESTS: tuple[str, ...] = get_args(TTest)
 BASE = "base"  # the `sft` of a model that was not tuned
 NONE = "none"  # its smoothing, learning rate and seed
 ALL = "all"  # as a language: every language of a benchmark; their questions pooled, in metrics
@@ -350,6 +352,8 @@ class Evaluation(Section):
     smoothing: tuple[Smoothing, ...] = Field(
         ("0.0", "0.1"), min_length=1, description="what the overall tables and reliability figures compare"
     )
+    t_test: TTest = Field("paired", description="Student's t-test over languages: paired, independent or welch")
+    resamples: int = Field(1000, ge=100, description="resamples of the bootstrap over questions")
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="level of significance")
     headline_benchmark: str = Field(description="benchmark of results/figs/reliability_{language}.svg")
     headline_sft_datasets: tuple[str, ...] = Field(

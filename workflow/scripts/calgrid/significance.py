@@ -1,122 +1,261 @@
-"""Is label smoothing different from none? Student's paired t-tests, over languages and over questions.
+"""Do two arms differ? Label smoothing against none, and tuned models against their base; with intervals of every value.
 
-Both cells of a pair are of the same model and SFT set, each at its selected learning rate. With several seeds
-the value of a language, or of a question, is first averaged over them.
+Both arms are of the same model, each at its selected learning rate. Four tests, by what they take for a unit:
+
+- `languages`: Student's t-test over the languages' values, the paper's. The same questions stand in every language, so
+  that the languages' values are not independent.
+- `questions`: of metrics that are means over questions; a question, with all its translations, is one cluster.
+- `bootstrap`: of the calibration errors and the means; the same clusters, resampled (`calgrid.bootstrap`).
+- `seeds`: over the seeds' values, where an arm has several.
+
+With several seeds the value of an arm, in the first three, is the mean over its seeds.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from calgrid import bootstrap
+from calgrid.bootstrap import MEANS, Part, Values, Weights
+from calgrid.calibration import Floats
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.metrics import METRICS, judge
-from calgrid.sections import ALL
+from calgrid.metrics import LANGUAGE, METRICS, POOLED, judged_questions
+from calgrid.sections import ALL, BASE, NONE
 from calgrid.selection import Arm
-from calgrid.statistics import paired_t_test
+from calgrid.statistics import Test, TTest, clustered_t_test, from_resamples, holm, normal_interval, t_test
 from calgrid.store import read_scores
 
-QUESTION_METRICS = ("accuracy", "entropy")  # the metrics that are means over questions
+log = logging.getLogger(__name__)
 
-SCHEMA = {
-    **dict.fromkeys(("model", "sft", "smoothing", "confidence_method", "metric", "unit", "language"), pl.String),
+MEAN = "mean_over_languages"  # an aggregation, beside `pooled` and `language`
+LANGUAGES, QUESTIONS, BOOTSTRAP, SEEDS = "languages", "questions", "bootstrap", "seeds"
+NO_SMOOTHING = "0.0"  # what smoothed arms are compared with; tuned ones, smoothed or not, with BASE
+
+_ARM = dict.fromkeys(("model", "sft", "smoothing"), pl.String)
+_PLACE = dict.fromkeys(("aggregation", "language", "metric"), pl.String)
+FAMILY = ["against", "confidence_method", "metric", "test", "aggregation"]  # of tests that are corrected together
+TESTS = {
+    **_ARM,
+    "against": pl.String,
+    "confidence_method": pl.String,
+    "test": pl.String,
+    **_PLACE,
     "n": pl.UInt32,
-    "mean_difference": pl.Float64,
-    "t": pl.Float64,
-    "p": pl.Float64,
+    **dict.fromkeys(Test._fields[1:], pl.Float64),
+    "p_holm": pl.Float64,
+}
+INTERVALS = {
+    **_ARM,
+    "confidence_method": pl.String,
+    **_PLACE,
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+    **dict.fromkeys(("n_questions", "n_languages"), pl.UInt32),
 }
 
 
+@dataclass(frozen=True)
+class Measured:
+    """An arm on one benchmark, by the languages in their order; means over its seeds."""
+
+    cells: Sequence[Cell]
+    by_language: Sequence[Values]
+    pooled: Values
+    per_question: Floats  # (languages, Q, MEANS), NaN where a language lacks a question
+
+    def places(self, languages: Sequence[str]) -> Iterator[tuple[str, str, Values]]:
+        """Each aggregation with its language and values."""
+        yield POOLED, ALL, self.pooled
+        yield MEAN, ALL, bootstrap.mean(self.by_language)
+        for language, values in zip(languages, self.by_language, strict=True):
+            yield LANGUAGE, language, values
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The scores of one benchmark, and how they are measured."""
+
+    scores: Mapping[Cell, Sequence[Path]]
+    languages: Sequence[str]
+    method: str
+    n_bins: int
+
+    def questions(self, cell: Cell) -> pl.DataFrame:
+        """The questions of a model, numbered as clusters."""
+        ids = self._read(cell)["question_id"].unique().sort()
+        return ids.to_frame().with_row_index("cluster")
+
+    def measure(self, cells: Sequence[Cell], questions: pl.DataFrame, weights: Weights) -> Measured:
+        """The metrics of an arm; `questions` are those of its model (`questions`), `weights` their resamples."""
+        by_seed = [self._parts(cell, questions) for cell in cells]
+        found = [bootstrap.bootstrap(parts, weights, self.n_bins) for parts in by_seed]
+        per_question = np.full((len(self.languages), len(questions), len(MEANS)), np.nan)
+        for place, seeds in enumerate(zip(*by_seed, strict=True)):
+            per_question[place, seeds[0].cluster] = np.mean(
+                [bootstrap.per_question(s.questions) for s in seeds], axis=0
+            )
+        by_language = [bootstrap.mean(seeds) for seeds in zip(*(languages for languages, _ in found), strict=True)]
+        return Measured(cells, by_language, bootstrap.mean([pooled for _, pooled in found]), per_question)
+
+    def _parts(self, cell: Cell, questions: pl.DataFrame) -> list[Part]:
+        parts = []
+        for (language,), of_language in self._read(cell).group_by("language", maintain_order=True):
+            placed = of_language.join(questions, on="question_id", how="left", maintain_order="left")
+            if lone := placed.filter(pl.col("cluster").is_null())["question_id"].to_list():
+                raise UserError(
+                    f"{cell.path}: language {language!r}, question {lone[0]!r} is not among the scores of the base "
+                    f"model {cell.model}; score both on the same questions"
+                )
+            parts.append(
+                Part(judged_questions(of_language, self.method), placed["cluster"].to_numpy().astype(np.int64))
+            )
+        return parts
+
+    def _read(self, cell: Cell) -> pl.DataFrame:
+        if cell not in self.scores:
+            raise UserError(f"no scores of the selected cell {cell.path}; give its files among --scores")
+        return read_scores(self.scores[cell], self.languages, [self.method])
+
+
 def compare(
-    selected: Mapping[Arm, Sequence[Cell]], metrics: pl.DataFrame, scores: Mapping[Cell, Sequence[Path]], method: str
-) -> pl.DataFrame:
-    """Test each smoothing above 0 against 0 of the same model and SFT set, on one benchmark.
+    selected: Mapping[Arm, Sequence[Cell]],
+    metrics: pl.DataFrame,
+    scores: Mapping[Cell, Sequence[Path]],
+    *,
+    method: str,
+    n_bins: int,
+    n_resamples: int,
+    kind: TTest = "paired",
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Test, on one benchmark, each smoothing above 0 against 0, and each tuned arm against its base model.
 
     Args:
         selected: the selected cells (`selection.read_selection`).
-        metrics: of all selected cells on the benchmark (`store.read_metrics`).
-        scores: the score files of all selected cells on the benchmark.
-        method: the confidence method of the tests over questions; those over languages are made for every one.
+        metrics: of all selected cells and their base models on the benchmark (`store.read_metrics`).
+        scores: the score files of all selected cells and their base models on the benchmark.
+        method: the confidence method of intervals and of tests over questions; tests over languages and seeds are made
+            for every one.
+        n_bins: bins of the calibration errors.
+        n_resamples: of the bootstrap.
+        kind: of the t-test over languages.
 
-    Returns: a row a test: model, sft, smoothing, confidence_method, metric, unit, language, n, mean_difference
-        (smoothing - none), t, p (two-sided). Unit `language` (language `all`): pairs are languages, on every
-        metric. Unit `question`: pairs are the questions of one language, on accuracy and entropy. t and p are null
-        with fewer than two pairs or without variance (`statistics.paired_t_test`).
+    Returns: the tests, with the columns TESTS (`statistics.Test`; differences are arm - what it is against; p_holm is
+        corrected over the models, SFT sets, smoothings and languages of a FAMILY), and the intervals, with INTERVALS:
+        the value of each arm and base model, with its 95 % bootstrap interval.
 
-    One pair is in memory at a time, and the unsmoothed cell of a model and SFT set is read once.
+    One arm is in memory at a time, beside those that it is compared with.
     """
-    languages = metrics.filter(pl.col("language") != ALL)["language"].unique().sort().to_list()
-    rows: list[dict[str, object]] = []
-    for plain, smoothed_arms in _pairs(selected):
-        by_language = _language_values(metrics, selected[plain])
-        by_question = _question_values(scores, selected[plain], languages, method)
-        for arm in smoothed_arms:
-            labels = dict(zip(("model", "sft", "smoothing"), arm, strict=True))
-            for (found_method,), pairs in _join(
-                _language_values(metrics, selected[arm]), by_language, ["confidence_method", "language"], arm
-            ).group_by("confidence_method", maintain_order=True):
-                keys = {**labels, "confidence_method": found_method, "unit": "language", "language": ALL}
-                rows += _tests(pairs, METRICS, keys)
-            smoothed = _question_values(scores, selected[arm], languages, method)
-            for (language,), pairs in _join(smoothed, by_question, ["language", "question_id"], arm).group_by(
-                "language", maintain_order=True
-            ):
-                keys = {**labels, "confidence_method": method, "unit": "question", "language": language}
-                rows += _tests(pairs, QUESTION_METRICS, keys)
-    return pl.DataFrame(rows, schema=SCHEMA)
+    tabled = metrics.filter(pl.col("grouping").is_in([POOLED, LANGUAGE]), pl.col("n_bins") == n_bins)
+    languages = tabled.filter(grouping=LANGUAGE)["language"].unique().sort().to_list()
+    if not languages:
+        raise UserError(f"--metrics: none has {n_bins} bins; measure them with --n-bins {n_bins}")
+    benchmark = Benchmark(scores, languages, method, n_bins)
+    tests: list[dict[str, object]] = []
+    intervals: list[dict[str, object]] = []
+    weights = None
+    for model in sorted({model for model, _, _ in selected}):
+        questions = benchmark.questions(Cell(model))
+        if weights is None or weights.shape[1] != len(questions):
+            weights = bootstrap.resample(len(questions), n_resamples)
+        base = benchmark.measure([Cell(model)], questions, weights)
+        intervals += _intervals(base, languages, (model, BASE, NONE), method)
+        plain: dict[str, Measured] = {}  # by SFT set
+        for arm in sorted((arm for arm in selected if arm[0] == model), key=lambda arm: (arm[1], float(arm[2]))):
+            log.info("model %s, SFT set %s, smoothing %s", *arm)
+            found = benchmark.measure(selected[arm], questions, weights)
+            intervals += _intervals(found, languages, arm, method)
+            against = {BASE: base, **({NO_SMOOTHING: plain[arm[1]]} if arm[1] in plain else {})}
+            for name, reference in against.items():
+                keys = {**dict(zip(_ARM, arm, strict=True)), "against": name}
+                tests += _of_values(tabled, found.cells, reference.cells, kind, keys)
+                tests += _of_questions(found, reference, languages, {**keys, "confidence_method": method})
+            if float(arm[2]) == 0:
+                plain[arm[1]] = found
+    return _corrected(pl.DataFrame(tests, schema=TESTS)), pl.DataFrame(intervals, schema=INTERVALS)
 
 
-def _pairs(selected: Mapping[Arm, Sequence[Cell]]) -> Iterator[tuple[Arm, list[Arm]]]:
-    """Each unsmoothed arm with the smoothed arms of its model and SFT set."""
-    for model, sft, smoothing in sorted(selected):
-        if float(smoothing) == 0:
-            against = [arm for arm in sorted(selected) if arm[:2] == (model, sft) and float(arm[2]) > 0]
-            if against:
-                yield (model, sft, smoothing), against
+def _intervals(found: Measured, languages: Sequence[str], arm: Arm, method: str) -> Iterator[dict[str, object]]:
+    of_language = (~np.isnan(found.per_question[:, :, 0])).sum(axis=1)
+    sizes = {ALL: (int(of_language.sum()), len(languages))}
+    sizes |= {language: (int(n), 1) for language, n in zip(languages, of_language, strict=True)}
+    for aggregation, language, values in found.places(languages):
+        n_questions, n_languages = sizes[language]
+        errors = values.resampled.std(axis=0, ddof=1)
+        for metric, value, error in zip(bootstrap.METRICS, values.observed, errors, strict=True):
+            low, high = normal_interval(float(value), float(error))
+            yield {
+                **dict(zip(_ARM, arm, strict=True)),
+                **{"confidence_method": method, "aggregation": aggregation, "language": language, "metric": metric},
+                **{"value": value, "low": low, "high": high, "n_questions": n_questions, "n_languages": n_languages},
+            }
 
 
-def _language_values(metrics: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
-    """Metrics by confidence method and language, averaged over the seeds."""
-    found = metrics.filter(pl.any_horizontal(_is(cell) for cell in cells), pl.col("language") != ALL)
-    if found.is_empty():
-        raise UserError(f"no metrics of the selected cell {cells[0].path}; give its file among --metrics")
-    return found.group_by("confidence_method", "language").agg(pl.col(METRICS).mean())
+def _of_values(
+    metrics: pl.DataFrame, cells: Sequence[Cell], against: Sequence[Cell], kind: TTest, keys: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
+    """Tests over languages, and over seeds where both arms have several, of every metric and confidence method."""
+    first, second = (_values(metrics, of) for of in (cells, against))
+    seeded = min(first["seed"].n_unique(), second["seed"].n_unique()) > 1
+    group = ["confidence_method", "grouping", "language"]
+    means = [frame.group_by(group).agg(pl.col(METRICS).mean()).sort(group) for frame in (first, second)]
+    for method in means[0]["confidence_method"].unique().sort():
+        common = {**keys, "confidence_method": method}
+        a, b = (frame.filter(confidence_method=method, grouping=LANGUAGE) for frame in means)
+        for metric in METRICS:
+            place = {"test": LANGUAGES, "aggregation": MEAN, "language": ALL, "metric": metric}
+            yield {**common, **place, **t_test(a[metric], b[metric], kind)._asdict()}
+        for grouping, aggregation in ((POOLED, POOLED), (LANGUAGE, MEAN)) if seeded else ():
+            a, b = (
+                frame.filter(confidence_method=method, grouping=grouping).group_by("seed").agg(pl.col(METRICS).mean())
+                for frame in (first, second)
+            )
+            both = a.join(b, on="seed", suffix="_against").sort("seed")
+            for metric in METRICS:
+                place = {"test": SEEDS, "aggregation": aggregation, "language": ALL, "metric": metric}
+                yield {**common, **place, **t_test(both[metric], both[f"{metric}_against"])._asdict()}
 
 
-def _is(cell: Cell) -> pl.Expr:
-    return pl.all_horizontal(pl.col(name) == value for name, value in vars(cell).items())
+def _values(metrics: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
+    """The pooled and the languages' metrics of an arm's cells."""
+    wanted = pl.DataFrame([vars(cell) for cell in cells])
+    found = metrics.join(wanted, on=wanted.columns, how="semi")
+    if lacking := set(cells) - {Cell(*row) for row in found.select(wanted.columns).unique().iter_rows()}:
+        raise UserError(f"no metrics of the selected cell {min(lacking).path}; give its file among --metrics")
+    return found
 
 
-def _question_values(
-    scores: Mapping[Cell, Sequence[Path]], cells: Sequence[Cell], languages: Sequence[str], method: str
-) -> pl.DataFrame:
-    """Accuracy and entropy by language and question, averaged over the seeds."""
-    seeds = []
-    for cell in cells:
-        if cell not in scores:
-            raise UserError(f"no scores of the selected cell {cell.path}; give its files among --scores")
-        frame = read_scores(scores[cell], languages, [method])
-        judged = judge(frame, method)
-        seeds.append(
-            frame.select("language", "question_id", accuracy=judged.correct.astype(float), entropy=judged.entropy)
-        )
-    return pl.concat(seeds).group_by("language", "question_id").agg(pl.col(QUESTION_METRICS).mean())
-
-
-def _join(smoothed: pl.DataFrame, plain: pl.DataFrame, keys: list[str], arm: Arm) -> pl.DataFrame:
-    """Both arms side by side, sorted by `keys`; the unsmoothed values have the suffix `_plain`."""
-    both = smoothed.join(plain, on=keys, how="full", coalesce=True, suffix="_plain").sort(keys)
-    if lone := both.filter(pl.any_horizontal(pl.all().is_null())).select(keys).rows():
-        what = ", ".join(f"{key} {value!r}" for key, value in zip(keys, lone[0], strict=True))
+def _of_questions(
+    found: Measured, against: Measured, languages: Sequence[str], keys: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
+    """Tests with questions as clusters: of the means by Student's t, of all metrics by the bootstrap."""
+    asked, also = (~np.isnan(values.per_question[:, :, 0]) for values in (found, against))
+    if lone := np.argwhere(asked != also).tolist():
         raise UserError(
-            f"model {arm[0]}, SFT set {arm[1]}: {what} occurs with smoothing {arm[2]} or with none, but not with both; "
-            "score both on the same questions"
+            f"model {keys['model']}, SFT set {keys['sft']}, smoothing {keys['smoothing']}: other questions in language "
+            f"{languages[lone[0][0]]!r} than {against.cells[0].path}; score both on the same questions"
         )
-    return both
+    differences = found.per_question - against.per_question
+    parts = [(POOLED, ALL, list(range(len(languages)))), *((LANGUAGE, name, [i]) for i, name in enumerate(languages))]
+    for aggregation, language, rows in parts:
+        counts = asked[rows].sum(axis=0)
+        for column, metric in enumerate(MEANS):
+            sums = np.nansum(differences[rows, :, column], axis=0)
+            place = {"test": QUESTIONS, "aggregation": aggregation, "language": language, "metric": metric}
+            yield {**keys, **place, **clustered_t_test(sums[counts > 0], counts[counts > 0])._asdict()}
+    for (aggregation, language, a), (_, _, b) in zip(found.places(languages), against.places(languages), strict=True):
+        clusters = asked.any(axis=0) if language == ALL else asked[languages.index(language)]
+        observed, resampled = a.observed - b.observed, a.resampled - b.resampled
+        for column, metric in enumerate(bootstrap.METRICS):
+            test = from_resamples(float(observed[column]), resampled[:, column], int(clusters.sum()))
+            place = {"test": BOOTSTRAP, "aggregation": aggregation, "language": language, "metric": metric}
+            yield {**keys, **place, **test._asdict()}
 
 
-def _tests(pairs: pl.DataFrame, metrics: Sequence[str], keys: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    for metric in metrics:
-        test = paired_t_test(pairs[metric].to_numpy(), pairs[f"{metric}_plain"].to_numpy())
-        yield {**keys, "metric": metric, **test._asdict()}
+def _corrected(tests: pl.DataFrame) -> pl.DataFrame:
+    """Fill p_holm, over each FAMILY."""
+    adjusted = pl.col("p").fill_null(float("nan")).map_batches(lambda p: pl.Series(holm(p)), return_dtype=pl.Float64)
+    return tests.with_columns(p_holm=adjusted.over(FAMILY).fill_nan(None))

@@ -1,46 +1,165 @@
-"""Tests of differences between two cells: arrays in, numbers out."""
+"""Tests of differences between two arms: arrays in, numbers out."""
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from calgrid.sections import TTest
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95  # of every interval
 
 
-class PairedTest(NamedTuple):
-    """A paired comparison; `t` and `p` are None where no test is possible."""
+class Test(NamedTuple):
+    """A comparison of two arms; None where no test is possible."""
 
-    n: int  # pairs
-    mean_difference: float  # of first - second
-    t: float | None
+    n: int  # units: pairs, or clusters; of two independent series, the first one's
+    difference: float  # mean of first - second
+    low: float | None  # of the 95 % interval of the difference
+    high: float | None
+    effect: float | None  # Cohen's d: the difference in standard deviations, of the pairs' differences where paired
+    effect_low: float | None  # of its 95 % interval
+    effect_high: float | None
+    statistic: float | None
     p: float | None  # two-sided
 
 
-def paired_t_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
-    """Student's paired t-test, two-sided: t = mean(d) / (s_d / sqrt(n)) with d = first - second, n - 1 degrees.
+def t_test(first: ArrayLike, second: ArrayLike, kind: TTest = "paired") -> Test:
+    """Student's t-test, two-sided; by scipy.
 
-    With fewer than two pairs, or where all differences are equal (no variance, within rounding), there is no test:
-    t and p are None. The same numbers as `scipy.stats.ttest_rel`, without the second that importing it takes.
+    paired: t = mean(d) / (s_d / sqrt(n)) with d = first - second. independent: of two series with a common variance.
+    welch: without a common variance. Cohen's d is mean(d) / s_d where paired, else the difference over the pooled
+    standard deviation; its interval inverts the noncentral t (Cumming & Finch 2001), for Welch's approximately.
+
+    With fewer than two units, or where all differences are equal (no variance, within rounding), there is no test.
 
     Args:
         first: (n,), values of the units.
-        second: (n,), other values of the same units, in the same order.
+        second: (m,), other values; of the same units in the same order where paired.
+        kind: of the test.
 
-    Raises ValueError for an empty input, unequal lengths or values that are not finite.
+    Raises ValueError for an empty input, unequal lengths of pairs or values that are not finite.
     """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.ndim != 1 or a.shape != b.shape or a.size == 0:
-        raise ValueError(f"a paired test needs two equally long series; got the shapes {a.shape} and {b.shape}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a paired test needs finite values")
-    difference = a - b
-    n, mean = a.size, float(difference.mean())
-    if n < 2:
-        return PairedTest(n, mean, None, None)
-    deviation = float(difference.std(ddof=1))
-    # Equal differences leave a spread of a few roundings, and a huge t, where exact arithmetic leaves none.
-    if deviation <= 8 * np.finfo(np.float64).eps * max(np.abs(a).max(), np.abs(b).max()):
-        return PairedTest(n, mean, None, None)
-    from scipy.special import stdtr  # the distribution function of Student's t
+    a, b = _series(first), _series(second)
+    if kind == "paired":
+        if a.shape != b.shape:
+            raise ValueError(f"a paired test needs two equally long series; got {a.size} and {b.size} values")
+        return _of_mean(a - b, max(np.abs(a).max(), np.abs(b).max()))
+    difference = float(a.mean() - b.mean())
+    spread = max(a.std(), b.std())
+    if min(a.size, b.size) < 2 or spread <= 8 * np.finfo(np.float64).eps * max(np.abs(a).max(), np.abs(b).max()):
+        return _none(a.size, difference)
+    from scipy import stats
 
-    t = mean / (deviation / np.sqrt(n))
-    return PairedTest(n, mean, float(t), float(2 * stdtr(n - 1, -abs(t))))
+    result = stats.ttest_ind(a, b, equal_var=kind == "independent")
+    low, high = result.confidence_interval(LEVEL)
+    pooled = np.sqrt(((a.size - 1) * a.var(ddof=1) + (b.size - 1) * b.var(ddof=1)) / (a.size + b.size - 2))
+    scale = difference / pooled / result.statistic if result.statistic else np.sqrt(1 / a.size + 1 / b.size)
+    effect = _noncentral(float(result.statistic), float(result.df), float(scale))
+    return Test(a.size, difference, float(low), float(high), *effect, float(result.statistic), float(result.pvalue))
+
+
+def clustered_t_test(sums: ArrayLike, counts: ArrayLike) -> Test:
+    """Student's t-test of a mean over units in clusters, two-sided: is it 0?
+
+    The mean is sum(S) / sum(n) and its variance C / (C - 1) * sum((S_c - n_c mean)^2) / sum(n)^2, which allows for any
+    dependence within a cluster; C - 1 degrees (Liang & Zeger 1986; Miller 2024, https://arxiv.org/abs/2411.00640). With
+    one unit a cluster it is the paired t-test. Cohen's d is that of the clusters.
+
+    Args:
+        sums: (C,), sums over the units of each cluster, of differences first - second.
+        counts: (C,), units of each cluster, at least one.
+    """
+    s, n = _series(sums), _series(counts)
+    mean = s.sum() / n.sum()
+    found = _of_mean((s - n * mean) / n.mean() + mean, float(np.abs(s / n).max()))
+    return found._replace(difference=float(mean))
+
+
+def from_resamples(observed: float, resampled: ArrayLike, n: int) -> Test:
+    """A bootstrap test of a difference, two-sided: is it 0?
+
+    z = observed / s, s the standard deviation over the resamples; the interval is observed -+ 1.96 s. The calibration
+    errors are biased upwards, and more so in a resample, so that percentiles would be off; both arms' biases are alike.
+
+    Args:
+        observed: the difference.
+        resampled: (R,), its values in the resamples.
+        n: clusters that were drawn.
+    """
+    from scipy.special import ndtr
+
+    values = _series(resampled)
+    error = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    if n < 2 or error <= 8 * np.finfo(np.float64).eps * max(float(np.abs(values).max()), 1.0):
+        return _none(n, observed)
+    low, high = normal_interval(observed, error)
+    z = observed / error
+    return Test(n, observed, low, high, None, None, None, z, float(2 * ndtr(-abs(z))))
+
+
+def normal_interval(value: float, error: float) -> tuple[float, float]:
+    """The 95 % interval of a value with this standard error, by the normal distribution."""
+    from scipy.special import ndtri
+
+    reach = float(ndtri((1 + LEVEL) / 2)) * error
+    return value - reach, value + reach
+
+
+def holm(p: ArrayLike) -> Floats:
+    """P-values adjusted for the tests of one family (Holm 1979): p_(i) * (m - i + 1), made monotone, at most 1.
+
+    The chance of any false alarm in the family is kept below the level, whatever the dependence between the tests.
+
+    Args:
+        p: (m,), the family's p-values; NaN where no test was possible, which counts for nothing and stays NaN.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    adjusted = np.full_like(values, np.nan)
+    tested = np.flatnonzero(~np.isnan(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(factors * values[order]), 1.0)
+    return adjusted
+
+
+def _of_mean(values: Floats, size: float) -> Test:
+    """One-sample t-test of the mean of `values`, differences of numbers of about `size`, against 0."""
+    n, mean = values.size, float(values.mean())
+    deviation = float(values.std(ddof=1)) if n > 1 else 0.0
+    # Equal differences leave a spread of a few roundings, and a huge t, where exact arithmetic leaves none.
+    if deviation <= 8 * np.finfo(np.float64).eps * size:
+        return _none(n, mean)
+    from scipy.special import stdtr, stdtrit
+
+    error = deviation / np.sqrt(n)
+    t = mean / error
+    reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
+    effect = _noncentral(t, n - 1, 1 / np.sqrt(n))
+    return Test(n, mean, mean - reach, mean + reach, *effect, float(t), float(2 * stdtr(n - 1, -abs(t))))
+
+
+def _noncentral(t: float, df: float, scale: float) -> tuple[float, float, float]:
+    """An effect t * scale, and its interval: the noncentralities under which t would be at the interval's ends."""
+    from scipy.special import nctdtrinc
+
+    tail = (1 - LEVEL) / 2
+    if abs(t) > 30:  # where its inversion fails, or never ends; there the estimate is nearly normal
+        low, high = normal_interval(t, float(np.sqrt(1 + t**2 / (2 * df))))
+    else:
+        low, high = (float(nctdtrinc(df, share, t)) for share in (1 - tail, tail))
+    return t * scale, low * scale, high * scale
+
+
+def _none(n: int, difference: float) -> Test:
+    return Test(n, difference, None, None, None, None, None, None, None)
+
+
+def _series(values: ArrayLike) -> Floats:
+    series = np.asarray(values, dtype=np.float64)
+    if series.ndim != 1 or series.size == 0:
+        raise ValueError(f"a test needs a series of values; got the shape {series.shape}")
+    if not np.isfinite(series).all():
+        raise ValueError("a test needs finite values")
+    return series
