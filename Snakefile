@@ -33,6 +33,7 @@ rule all_tables:
     input:
         overall_tables(),
         [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
+        "results/tables/index.html",
 
 
 rule headline_figures:

@@ -1,5 +1,6 @@
 """Tables: their numbers, what is bold and italic, and that the LaTeX compiles."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,10 +11,12 @@ from synthetic_store import Store
 
 import language_tables
 import overall_tables
-from calgrid import latex, significance, tables
+import tables_page as page_program
+from calgrid import latex, significance, table_layout, tables, tables_page
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.languages import language_name
+from calgrid.sections import METRICS, TABLE_METRICS
 from calgrid.store import read_metrics
 
 
@@ -53,7 +56,7 @@ def arms(table):
 
 
 def read(path):
-    return pl.read_csv(path, schema_overrides={"smoothing": pl.String, "lr": pl.String})
+    return pl.read_csv(path, schema_overrides={"smoothing": pl.String, "lr": pl.String}, infer_schema_length=None)
 
 
 def test_overall_rows(written):
@@ -76,23 +79,32 @@ def test_overall_rows(written):
 def test_overall_values(grid, written):
     table = read(written / "table2.csv")
     cells = read_metrics(grid.metrics("four")).filter(
-        model="tiny_b", sft="alpaca", smoothing="0.1", lr="1e-5", confidence_method="perplexity"
+        model="tiny_b", sft="alpaca", smoothing="0.1", lr="1e-5", confidence_method="perplexity", n_bins=30
     )
     rows = table.filter(benchmark="four", model="tiny_b", sft="alpaca", smoothing="0.1", metric="ece")
     pooled, mean = rows.sort("aggregation", descending=True).iter_rows(named=True)
-    assert pooled["value"] == pytest.approx(cells.filter(language="all")["ece"].mean(), abs=1e-15)
-    assert mean["value"] == pytest.approx(cells.filter(pl.col("language") != "all")["ece"].mean(), abs=1e-15)
-    test = pl.read_parquet(grid.significance("four")).row(
-        by_predicate=(pl.col("model") == "tiny_b")
-        & (pl.col("sft") == "alpaca")
-        & (pl.col("smoothing") == "0.1")
-        & (pl.col("metric") == "ece")
-        & (pl.col("confidence_method") == "perplexity"),
-        named=True,
+    assert pooled["value"] == pytest.approx(cells.filter(grouping="pooled")["ece"].mean(), abs=1e-15)
+    assert mean["value"] == pytest.approx(cells.filter(grouping="language")["ece"].mean(), abs=1e-15)
+    tests = pl.read_parquet(grid.significance("four")).filter(
+        model="tiny_b", sft="alpaca", smoothing="0.1", metric="ece", confidence_method="perplexity", against="0.0"
     )
+    (test,) = tests.filter(test="languages").iter_rows(named=True)
     for row in (pooled, mean):
-        assert (row["p"], row["t"], row["test_n"], row["test_unit"]) == (test["p"], test["t"], 4, "language")
+        assert (row["p"], row["statistic"], row["test_n"], row["test"]) == (
+            test["p"],
+            test["statistic"],
+            4,
+            "languages",
+        )
         assert row["significant"] == (test["p"] < 0.05)
+        assert (row["difference"], row["low"], row["effect"]) == (test["difference"], test["low"], test["effect"])
+        (clustered,) = tests.filter(test="bootstrap", aggregation=row["aggregation"]).iter_rows(named=True)
+        assert (row["clustered_p"], row["clustered_high"]) == (clustered["p"], clustered["high"])
+
+
+def test_csv_files_have_every_metric(written):
+    for path in ("table1.csv", "table2.csv", "ten/yo.csv"):
+        assert read(written / path)["metric"].unique(maintain_order=True).to_list() == list(METRICS)
 
 
 def test_language_rows(grid, written):
@@ -103,44 +115,67 @@ def test_language_rows(grid, written):
     assert set(table["language"]) == {"yo"}
     assert set(table["n_questions"]) == {40}
     smoothed = table.filter((pl.col("sft") != "base") & (pl.col("smoothing") != "0.0"))
-    assert (
-        smoothed.filter(pl.col("metric").is_in(["ece", "rms"]))["p"].null_count() == 2 * 8
-    )  # no test is made of these
-    assert set(smoothed.filter(metric="entropy")["test_unit"]) == {"question"}
-    cells = read_metrics(grid.metrics("ten")).filter(language="yo", confidence_method="perplexity", sft="base")
+    assert set(smoothed.filter(pl.col("metric").is_in(["ece", "rms", "rms_gce"]))["test"]) == {"bootstrap"}
+    assert set(smoothed.filter(pl.col("metric").is_in(["accuracy", "entropy"]))["test"]) == {"questions"}
+    assert smoothed.filter(metric="ece")["p"].null_count() == 0
+    cells = read_metrics(grid.metrics("ten")).filter(
+        grouping="language", language="yo", confidence_method="perplexity", n_bins=30, sft="base"
+    )
     assert table.filter(sft="base", model="tiny-a", metric="rms")["value"][0] == pytest.approx(
         cells.filter(model="tiny-a")["rms"][0], abs=1e-15
     )
 
 
-def by_hand(values, tests, metric):
-    """Marks of the rows `values` ({smoothing: value}), with `tests` ({smoothing: (mean difference, p)})."""
+def by_hand(values, tests, metric, **settings):
+    """Marks of the rows `values` ({smoothing: value}), with `tests` ({smoothing: (difference, p)})."""
     selected = {("m", "s", b): [Cell("m", "s", b, "1e-5", "0")] for b in values}
-    common = {"benchmark": "b", "confidence_method": "sum", "n_bins": 30, "n_questions": 9}
+    common = {"benchmark": "b", "confidence_method": "sum", "n_bins": 30, "n_questions": 9, "n_languages": 1}
+    groups = [("pooled", "all"), ("language", "en"), ("language", "de")]
     metrics = pl.DataFrame(
         [
-            {**common, **vars(cells[0]), "language": language, **dict.fromkeys(tables.METRICS, values[arm[2]])}
+            {
+                **common,
+                **vars(cells[0]),
+                "grouping": grouping,
+                "language": language,
+                **dict.fromkeys(METRICS, values[arm[2]]),
+            }
             for arm, cells in selected.items()
-            for language in ("all", "en", "de")
+            for grouping, language in groups
         ]
     )
     found = pl.DataFrame(
         [
             {
-                **{"model": "m", "sft": "s", "smoothing": b, "confidence_method": "sum", "metric": metric},
-                **{"unit": "language", "language": "all", "n": 2, "mean_difference": d, "t": 1.0, "p": p},
+                **{
+                    "model": "m",
+                    "sft": "s",
+                    "smoothing": b,
+                    "against": "0.0",
+                    "confidence_method": "sum",
+                    "metric": metric,
+                },
+                **{"test": "languages", "aggregation": "mean_over_languages", "language": "all", "n": 2},
+                **{"difference": d, "statistic": 1.0, "p": p, "p_holm": None if p is None else min(1.0, 2 * p)},
             }
             for b, (d, p) in tests.items()
         ],
-        schema=significance.SCHEMA,
+        schema=significance.TESTS,
     )
     numbers = tables.numbers(
-        list(selected), selected, metrics, found, benchmark="b", language="all", method="sum", alpha=0.05
+        *(list(selected), selected, metrics, found),
+        **{"benchmark": "b", "language": "all", "method": "sum", "n_bins": 30, "alpha": 0.05, **settings},
     ).filter(aggregation="pooled", metric=metric)
     return {
         row["smoothing"]: ("b" if row["bold"] else "") + ("i" if row["italic"] else "")
         for row in numbers.iter_rows(named=True)
     }
+
+
+def test_marks_by_corrected_tests():
+    values, tests = {"0.0": 0.3, "0.1": 0.2}, {"0.1": (-0.1, 0.03)}
+    assert by_hand(values, tests, "ece") == {"0.0": "", "0.1": "bi"}
+    assert by_hand(values, tests, "ece", correction="holm") == {"0.0": "", "0.1": "b"}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +219,8 @@ def test_latex_shows_the_numbers(written):
     table = read(written / "table2.csv")
     source = (written / "table2.tex").read_text()
     row = table.filter(benchmark="ten", aggregation="pooled", model="tiny-a", sft="base")
-    assert "tiny-a & base & -- & " + " & ".join(f"{v:.3f}" for v in row["value"]) in source
+    shown = [row.filter(metric=metric)["value"][0] for metric in TABLE_METRICS]
+    assert "tiny-a & base & -- & " + " & ".join(f"{v:.3f}" for v in shown) in source
     assert r"tiny\_b" in source
     assert source.count(r"\midrule") == 1 + 2 + 2 + 1  # head, two panel titles, two models each
     best = table.filter(benchmark="ten", aggregation="pooled", metric="ece", bold=True, italic=True)
@@ -197,12 +233,13 @@ def test_captions_say_what_was_measured_how(written):
     overall, language = (written / "table1.tex").read_text(), (written / "ten/yo.tex").read_text()
     for part in (
         "all languages (ten: 160 questions in 4 languages; four: 160 questions in 4 languages)",
-        "Confidence: perplexity; 30 equal-width bins; learning rate by the least validation loss; means over 2 seeds.",
-        "$p < 0.05$ (Student's paired t-test over the languages)",
+        "Confidence: perplexity; 30 bins; learning rate by the least validation loss; means over 2 seeds.",
+        r"p \textless{} 0.05 (Student's t-test over the languages)",
+        "Italic marks any smoothed value that differs: entropy (bits).",
     ):
         assert part in overall
     assert "for Yoruba (yo) (ten: 40 questions)" in language
-    assert "t-test over the questions; none for ECE and RMS" in language
+    assert "over the questions: Student's paired t-test of means, bootstrap of calibration errors" in language
 
 
 HOSTILE = 'a\\b{c}_d^e~f%g$h&i#j<k>l|m"n\no'
@@ -219,8 +256,8 @@ def test_latex_compiles(written, tmp_path):
     numbers = read(written / "table2.csv").with_columns(
         pl.col("model", "benchmark").map_elements(lambda name: f"{name} {HOSTILE}", return_dtype=pl.String)
     )
-    caption = latex.caption(numbers, HOSTILE, 0.05)
-    (tmp_path / "hostile.tex").write_text(latex.table(numbers, "model", caption, "tab:hostile"))
+    caption = table_layout.caption(numbers, METRICS, HOSTILE, 0.05)
+    (tmp_path / "hostile.tex").write_text(latex.table(numbers, TABLE_METRICS, "model", caption, "tab:hostile"))
     sources = [written / "table1.tex", written / "table2.tex", written / "ten/yo.tex", tmp_path / "hostile.tex"]
     inputs = "\n".join(rf"\input{{{path}}}" for path in sources)
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
@@ -229,6 +266,52 @@ def test_latex_compiles(written, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
     assert Path(tmp_path / "document.pdf").exists()
+
+
+def test_the_page_has_every_table_and_asks_for_nothing(grid, written):
+    output = written / "index.html"
+    page_program.main(
+        [
+            *(
+                "--overall",
+                str(written / "table1.csv"),
+                str(written / "table2.csv"),
+                "--table-metrics",
+                "ece",
+                "rms_gce",
+            ),
+            *(
+                "--by-language",
+                str(written / "ten/yo.csv"),
+                "--selection",
+                str(grid.selection),
+                "--output",
+                str(output),
+            ),
+        ]
+    )
+    page = output.read_text()
+    assert not re.search("https?:|src=|<script|@import|url\\(", page)
+    assert page.count("<table>") == page.count("</table>") == 3
+    for anchor in re.findall('href="?#([^">]+)', page):
+        assert page.count(f'id="{anchor}"') == 1
+    table = read(written / "ten/yo.csv")
+    for metric in ("ece", "rms_gce"):
+        for row in table.filter(metric=metric).iter_rows(named=True):
+            text = f"{row['value']:.3f}"
+            text = f"<em>{text}</em>" if row["italic"] else text
+            assert f"<td>{f'<strong>{text}</strong>' if row['bold'] else text}</td>" in page
+    assert "ECE↓" in page
+    assert "RMS GCE↓" in page
+    assert "Yoruba (yo)" in page
+
+
+def test_the_page_escapes(written):
+    numbers = read(written / "ten/yo.csv").with_columns(model=pl.lit("<b>&"), benchmark=pl.lit('"x"'))
+    html = tables_page.page("<i>", {"<s>": [("<n>", "anchor", tables_page.table(numbers, ["ece"], "sft", "a < b"))]})
+    for hostile in ("<b>", "<i>", "<s>", "<n>", "a < b"):
+        assert hostile not in html
+    assert "&lt;b&gt;&amp;" in html
 
 
 def run_overall(grid, tmp_path, *changes):
@@ -249,7 +332,7 @@ def test_refusals(grid, tmp_path):
     with pytest.raises(UserError, match="no metrics of model tiny-a, SFT set base, smoothing none for benchmark four"):
         without = [str(path) for path in grid.metrics("four") if "model=tiny-a/sft=base" not in str(path)]
         run_overall(grid, tmp_path, "--metrics", *without)
-    with pytest.raises(UserError, match="no tests of benchmark ten, unit question, language yo, confidence method sum"):
+    with pytest.raises(UserError, match="no tests of benchmark ten, language yo, confidence method sum"):
         language_tables.main(
             [
                 *shared_flags(grid, ["0.0", "0.1"]),

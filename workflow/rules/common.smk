@@ -342,14 +342,23 @@ def language_figures():
     ]
 
 
-def table_flags(smoothings):
+def table_looks():
     evaluation = CONFIG.evaluation
+    return [
+        *("--table-metrics", *evaluation.table_metrics),
+        *("--alpha", str(evaluation.alpha)),
+        *("--correction", evaluation.correction),
+    ]
+
+
+def table_flags(smoothings):
     return [
         *("--models", *CONFIG.grid.models),
         *("--sft", *CONFIG.grid.sft_datasets),
         *("--smoothings", *smoothings),
-        *("--confidence-method", evaluation.confidence_method),
-        *("--alpha", str(evaluation.alpha)),
+        *("--confidence-method", CONFIG.evaluation.confidence_method),
+        *("--n-bins", str(CONFIG.evaluation.n_bins)),
+        *table_looks(),
     ]
 
 

@@ -1,4 +1,4 @@
-# Tables: the overall ones (Table 1 and 2), and one a language of each benchmark.
+# Tables: the overall ones (Table 1 and 2), one a language of each benchmark, and a page of all.
 rule overall_tables:
     input:
         selection="results/selection.parquet",
@@ -45,3 +45,27 @@ for benchmark in CONFIG.grid.benchmarks:
             "python $SCRIPTS/language_tables.py --selection {input.selection} --metrics {input.metrics:q}"
             " --significance {input.significance:q} --benchmark {params.benchmark:q}"
             " --languages {params.languages:q} {params.flags:q} --output-dir results/tables > {log:q} 2>&1"
+
+
+rule tables_page:
+    input:
+        selection="results/selection.parquet",
+        overall=[path for path in overall_tables() if path.endswith(".csv")],
+        by_language=[
+            path
+            for benchmark in CONFIG.grid.benchmarks
+            for path in language_tables(benchmark)
+            if path.endswith(".csv")
+        ],
+    output:
+        "results/tables/index.html",
+    log:
+        "results/logs/tables_page.log",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        looks=table_looks(),
+        code=code("tables_page.py"),
+    shell:
+        "python $SCRIPTS/tables_page.py --selection {input.selection} --overall {input.overall:q}"
+        " --by-language {input.by_language:q} {params.looks:q} --output {output} > {log} 2>&1"

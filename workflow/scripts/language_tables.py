@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output-dir", required=True, type=Path, help="folder for <benchmark>/<language>.csv and .tex")
     arguments = parser.parse_args(argv)
 
-    from calgrid import latex, tables
+    from calgrid import latex, table_layout, tables
     from calgrid.selection import read_rule, read_selection
     from calgrid.store import read_metrics, read_table
 
@@ -37,12 +37,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             benchmark=arguments.benchmark,
             language=language,
             method=arguments.confidence_method,
+            n_bins=arguments.n_bins,
             alpha=arguments.alpha,
+            correction=arguments.correction,
         )
         folder = arguments.output_dir / arguments.benchmark
-        caption, label = latex.caption(numbers, rule, arguments.alpha), f"tab:{arguments.benchmark}:{language}"
+        shown, label = arguments.table_metrics, f"tab:{arguments.benchmark}:{language}"
+        caption = table_layout.caption(numbers, shown, rule, arguments.alpha, arguments.correction)
         files.write_text(folder / f"{language}.csv", numbers.write_csv())
-        files.write_text(folder / f"{language}.tex", latex.table(numbers, "sft", caption, label))
+        files.write_text(folder / f"{language}.tex", latex.table(numbers, shown, "sft", caption, label))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import polars as pl
 
-    from calgrid import latex, tables
+    from calgrid import latex, table_layout, tables
     from calgrid.selection import read_rule, read_selection
     from calgrid.store import read_metrics, read_table
 
@@ -45,15 +45,17 @@ def main(argv: Sequence[str] | None = None) -> None:
                 benchmark=benchmark,
                 language=ALL,
                 method=arguments.confidence_method,
+                n_bins=arguments.n_bins,
                 alpha=arguments.alpha,
+                correction=arguments.correction,
             )
             for benchmark in arguments.benchmarks
         )
-        caption = latex.caption(numbers, rule, arguments.alpha)
+        shown = arguments.table_metrics
+        caption = table_layout.caption(numbers, shown, rule, arguments.alpha, arguments.correction)
+        source = latex.table(numbers, shown, "model", caption, f"tab:overall:{name}")
         files.write_text(arguments.output_dir / f"{name}.csv", numbers.write_csv())
-        files.write_text(
-            arguments.output_dir / f"{name}.tex", latex.table(numbers, "model", caption, f"tab:overall:{name}")
-        )
+        files.write_text(arguments.output_dir / f"{name}.tex", source)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from calgrid.errors import UserError
-from calgrid.sections import CONFIDENCE_METHODS
+from calgrid.sections import CONFIDENCE_METHODS, CORRECTIONS, METRICS, NONE, TABLE_METRICS
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +75,23 @@ def add_table_flags(to: argparse.ArgumentParser) -> None:
     to.add_argument("--models", required=True, nargs="+", help="models, in this order")
     to.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
     to.add_argument("--smoothings", required=True, nargs="+", help="label smoothings, in this order")
-    to.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
     to.add_argument("--metrics", required=True, nargs="+", type=Path, help="metrics of all cells")
-    to.add_argument("--alpha", type=float, default=0.05, help="level of significance (default: %(default)s)")
+    to.add_argument("--n-bins", type=int, default=30, help="of the calibration errors (default: %(default)s)")
     add_confidence_method(to)
+    add_table_looks(to)
+
+
+def add_table_looks(to: argparse.ArgumentParser) -> None:
+    """Add what decides how the numbers of a table are set."""
+    to.add_argument("--selection", required=True, type=Path, help="which learning rates are shown")
+    to.add_argument(
+        "--table-metrics", nargs="+", default=TABLE_METRICS, choices=METRICS, metavar="METRIC",
+        help=f"columns: of {', '.join(METRICS)} (default: {' '.join(TABLE_METRICS)})",
+    )  # fmt: skip
+    to.add_argument("--alpha", type=float, default=0.05, help="level of significance (default: %(default)s)")
+    to.add_argument(
+        "--correction", default=NONE, choices=CORRECTIONS, help="of the tests for their number (default: %(default)s)"
+    )
 
 
 def add_confidence_method(to: argparse.ArgumentParser) -> None:

@@ -7,14 +7,8 @@ import numpy as np
 import polars as pl
 
 from calgrid import calibration, grouped
-from calgrid.sections import ALL, CONFIDENCE_METHODS
+from calgrid.sections import ALL, CONFIDENCE_METHODS, METRICS
 from calgrid.store import QUESTION_ATTRIBUTES, option_values
-
-METRICS = (
-    *("accuracy", "entropy", "confidence", "overconfidence", "nll", "brier"),
-    *("ece", "expected_ece", "mce", "sce", "ace", "rms", "mad", "rms_gce", "smooth_ece", "debiased_squared_error"),
-    "tie_share",
-)
 
 POOLED = "pooled"  # groupings
 LANGUAGE = "language"

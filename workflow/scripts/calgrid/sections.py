@@ -13,6 +13,26 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ConfidenceMethod = Literal["perplexity", "sum", "min", "choice", "bytes"]
+Metric = Literal[
+    "accuracy",
+    "entropy",
+    "confidence",
+    "overconfidence",
+    "nll",
+    "brier",
+    "ece",
+    "expected_ece",
+    "mce",
+    "sce",
+    "ace",
+    "rms",
+    "mad",
+    "rms_gce",
+    "smooth_ece",
+    "debiased_squared_error",
+    "tie_share",
+]
+Correction = Literal["none", "holm"]
 TTest = Literal["paired", "independent", "welch"]
 SftLayout = Literal["alpaca", "sharegpt", "messages"]
 BenchmarkLayout = Literal["global_mmlu", "mmlu_prox", "mmlu"]
@@ -20,7 +40,10 @@ Architecture = Literal["gemma2", "mistral", "llama"]
 Attention = Literal["auto", "eager", "sdpa", "flex_attention"]
 
 CONFIDENCE_METHODS: tuple[str, ...] = get_args(ConfidenceMethod)
+METRICS: tuple[str, ...] = get_args(Metric)
+TABLE_METRICS: tuple[Metric, ...] = ("accuracy", "entropy", "ece", "rms")  # the paper's columns
 T_TESTS: tuple[str, ...] = get_args(TTest)
+CORRECTIONS: tuple[str, ...] = get_args(Correction)
 BASE = "base"  # the `sft` of a model that was not tuned
 NONE = "none"  # its smoothing, learning rate and seed
 ALL = "all"  # as a language: every language of a benchmark; their questions pooled, in metrics
@@ -349,12 +372,16 @@ class Evaluation(Section):
         (10, 15), description="numbers of bins that are measured beside it"
     )
     figure_bins: int = Field(10, ge=1, description="bins of reliability figures")
+    table_metrics: tuple[Metric, ...] = Field(
+        TABLE_METRICS, min_length=1, description="columns of the tables; their CSV files hold every metric"
+    )
     smoothing: tuple[Smoothing, ...] = Field(
         ("0.0", "0.1"), min_length=1, description="what the overall tables and reliability figures compare"
     )
     t_test: TTest = Field("paired", description="Student's t-test over languages: paired, independent or welch")
     resamples: int = Field(1000, ge=100, description="resamples of the bootstrap over questions")
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="level of significance")
+    correction: Correction = Field("none", description="none, or holm: italics by tests corrected for their number")
     headline_benchmark: str = Field(description="benchmark of results/figs/reliability_{language}.svg")
     headline_sft_datasets: tuple[str, ...] = Field(
         min_length=1, description="its rows: those of these SFT sets that are in the grid"

@@ -24,8 +24,8 @@ from calgrid.bootstrap import MEANS, Part, Values, Weights
 from calgrid.calibration import Floats
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.metrics import LANGUAGE, METRICS, POOLED, judged_questions
-from calgrid.sections import ALL, BASE, NONE
+from calgrid.metrics import LANGUAGE, POOLED, judged_questions
+from calgrid.sections import ALL, BASE, METRICS, NONE
 from calgrid.selection import Arm
 from calgrid.statistics import Test, TTest, clustered_t_test, from_resamples, holm, normal_interval, t_test
 from calgrid.store import read_scores

@@ -1,28 +1,33 @@
-"""The numbers of the paper's tables: one long frame, from which both the CSV and the LaTeX are written."""
+"""The numbers of the paper's tables: one long frame, from which the CSV, the LaTeX and the HTML are written."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 import polars as pl
 
+from calgrid.bootstrap import MEANS
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.metrics import METRICS
-from calgrid.sections import ALL, BASE, NONE
+from calgrid.metrics import LANGUAGE, POOLED
+from calgrid.sections import ALL, BASE, METRICS, NONE
 from calgrid.selection import Arm
+from calgrid.significance import BOOTSTRAP, LANGUAGES, MEAN, NO_SMOOTHING, QUESTIONS
 
-BETTER: Mapping[str, int] = {"accuracy": 1, "entropy": 0, "ece": -1, "rms": -1}  # sign of better; entropy has none
+# What better is: higher (1), lower (-1), or neither (0).
+BETTER: Mapping[str, int] = {
+    **dict.fromkeys(METRICS, -1),
+    "accuracy": 1,
+    **dict.fromkeys(("entropy", "confidence", "overconfidence", "expected_ece", "tie_share"), 0),
+}
 DIGITS = 3
 
-POOLED = "pooled"  # the questions of all languages together
-MEAN = "mean_over_languages"
-LANGUAGE = "language"
-
 _ARM = ["model", "sft", "smoothing"]
+_TEST = ["test", "difference", "low", "high", "effect", "effect_low", "effect_high", "statistic", "p", "p_holm"]
+_CLUSTERED = ["clustered_low", "clustered_high", "clustered_p", "clustered_p_holm"]
 COLUMNS = [
     *("benchmark", "language", "aggregation", *_ARM, "lr", "n_seeds", "confidence_method", "n_bins"),
     *("metric", "value", "n_questions", "n_languages"),
-    *("test_unit", "test_n", "test_mean_difference", "t", "p", "significant", "bold", "italic"),
+    *(*_TEST, "test_n", *_CLUSTERED, "significant", "bold", "italic"),
 ]
 
 
@@ -58,7 +63,9 @@ def numbers(
     benchmark: str,
     language: str,
     method: str,
+    n_bins: int,
     alpha: float,
+    correction: str = NONE,
 ) -> pl.DataFrame:
     """The numbers of one benchmark in a table, and how they are set.
 
@@ -70,69 +77,84 @@ def numbers(
         benchmark: its name.
         language: a code; or `all`, for the pooled questions and, beside them, the mean over the languages.
         method: the confidence method.
+        n_bins: of the calibration errors.
         alpha: level of significance.
+        correction: `none`, or `holm` for tests corrected over their family.
 
-    Raises UserError for a row without metrics, for metrics with different numbers of bins, and where the tests are
-    of another confidence method.
+    Raises UserError for a row without metrics, and where the tests are of another confidence method.
 
     Returns: a row an arm, aggregation and metric, with the columns COLUMNS. Values are means over the seeds.
-        The test is that of the arm against no smoothing: over languages for `all`, over questions for one language,
-        which makes none of ECE and RMS, as they are no means over questions. `bold` marks the best of an SFT set's
-        smoothings as printed (with DIGITS), where they differ; `italic` a value significantly better than with no
-        smoothing, or, in the row without, than with some smoothing. Entropy has no better side: there `italic` marks
-        a smoothed value that differs.
+        The test is that of the arm against no smoothing: over languages for `all`, for one language over questions of
+        the metrics that are means over questions, and by the bootstrap of the calibration errors; `clustered_*` are of
+        the bootstrap over questions throughout. `bold` marks the best of an SFT set's smoothings as printed (with
+        DIGITS), where they differ; `italic` a value significantly better than with no smoothing, or, in the row
+        without, than with some smoothing. A metric without a better side has no bold, and there `italic` marks a
+        smoothed value that differs.
     """
-    values = _values(arms, selected, metrics.filter(benchmark=benchmark, confidence_method=method))
+    wanted = metrics.filter(benchmark=benchmark, confidence_method=method, n_bins=n_bins)
+    values = _values(arms, selected, wanted)
     if language == ALL:
-        table = pl.concat([_pooled(values), _mean_over_languages(values)], how="diagonal")
+        pooled = values.filter(grouping=POOLED).with_columns(aggregation=pl.lit(POOLED))
+        table = pl.concat([pooled, _mean_over_languages(values)], how="diagonal")
     else:
-        table = values.filter(language=language).with_columns(aggregation=pl.lit(LANGUAGE), n_languages=pl.lit(1))
+        table = values.filter(grouping=LANGUAGE, language=language).with_columns(aggregation=pl.lit(LANGUAGE))
     if missing := sorted(set(range(len(arms))) - set(table["order"])):
         raise UserError(
             "no metrics of model {}, SFT set {}, smoothing {}".format(*arms[missing[0]])
-            + f" for benchmark {benchmark}, language {language}, confidence method {method}; give them with --metrics"
+            + f" for benchmark {benchmark}, language {language}, confidence method {method}, {n_bins} bins; "
+            "give them with --metrics"
         )
-    if len(found := table["n_bins"].unique().sort().to_list()) > 1:
-        raise UserError(f"metrics of benchmark {benchmark} have {found} bins; measure all cells with the same number")
-    unit = "language" if language == ALL else "question"
-    tested = tests.filter(unit=unit, language=language, confidence_method=method).select(
-        *_ARM, "metric", "t", "p", test_unit="unit", test_n="n", test_mean_difference="mean_difference"
-    )
-    if tested.is_empty() and not tests.is_empty():
+    table = table.with_columns(benchmark=pl.lit(benchmark), confidence_method=pl.lit(method))
+    for wanted_tests in (_tests(tests, benchmark, language, method), _clustered(tests, language, method)):
+        keys = [key for key in (*_ARM, "metric", "aggregation") if key in wanted_tests.columns]
+        table = table.join(wanted_tests, on=keys, how="left")
+    by_metric = pl.col("metric").replace_strict({metric: rank for rank, metric in enumerate(METRICS)})
+    marked = _marked(table, alpha, "p" if correction == NONE else "p_holm")
+    return marked.sort(pl.col("aggregation") == MEAN, "order", by_metric).select(COLUMNS)
+
+
+def _tests(tests: pl.DataFrame, benchmark: str, language: str, method: str) -> pl.DataFrame:
+    """The test that decides about a value's marks; both panels of an overall table have the one over languages."""
+    of_means = pl.when(pl.col("metric").is_in(MEANS)).then(pl.lit(QUESTIONS)).otherwise(pl.lit(BOOTSTRAP))
+    deciding = pl.lit(LANGUAGES) if language == ALL else of_means
+    found = tests.filter(
+        pl.col("test") == deciding, against=NO_SMOOTHING, language=language, confidence_method=method
+    ).select(*_ARM, "metric", *_TEST, test_n="n")
+    if found.is_empty() and not tests.is_empty():
         raise UserError(
-            f"no tests of benchmark {benchmark}, unit {unit}, language {language}, confidence method {method}; "
+            f"no tests of benchmark {benchmark}, language {language}, confidence method {method}; "
             f"make them again with --confidence-method {method}"
         )
-    table = table.join(tested, on=[*_ARM, "metric"], how="left").with_columns(
-        benchmark=pl.lit(benchmark), confidence_method=pl.lit(method)
+    return found
+
+
+def _clustered(tests: pl.DataFrame, language: str, method: str) -> pl.DataFrame:
+    """The tests by the bootstrap, which hold though one question stands in every language."""
+    return tests.filter(test=BOOTSTRAP, against=NO_SMOOTHING, language=language, confidence_method=method).select(
+        *_ARM, "metric", "aggregation", *(pl.col(name.removeprefix("clustered_")).alias(name) for name in _CLUSTERED)
     )
-    by_metric = pl.col("metric").replace_strict({metric: rank for rank, metric in enumerate(METRICS)})
-    return _marked(table, alpha).sort(pl.col("aggregation") == MEAN, "order", by_metric).select(COLUMNS)
 
 
 def _values(arms: Sequence[Arm], selected: Mapping[Arm, Sequence[Cell]], metrics: pl.DataFrame) -> pl.DataFrame:
     """A row an arm, language (and the pooled `all`) and metric, averaged over the seeds; `order` is the arm's place."""
     cells = [{"order": order, **asdict(cell)} for order, arm in enumerate(arms) for cell in cells_of(arm, selected)]
-    keys = ["order", *_ARM, "lr", "n_bins", "language"]
+    keys = ["order", *_ARM, "lr", "n_bins", "grouping", "language"]
+    sizes = ["n_questions", "n_languages"]
     return (
-        metrics.join(pl.DataFrame(cells), on=[*_ARM, "lr", "seed"])
+        metrics.filter(pl.col("grouping").is_in([POOLED, LANGUAGE]))
+        .join(pl.DataFrame(cells), on=[*_ARM, "lr", "seed"])
         .group_by(keys)
-        .agg(pl.col(METRICS).mean(), pl.col("n_questions").first(), n_seeds=pl.len())
+        .agg(pl.col(METRICS).mean(), pl.col(sizes).first(), n_seeds=pl.len())
         .sort("order", "language")  # means below are to add in the same order every time
-        .unpivot(METRICS, index=[*keys, "n_questions", "n_seeds"], variable_name="metric")
+        .unpivot(METRICS, index=[*keys, *sizes, "n_seeds"], variable_name="metric")
     )
-
-
-def _pooled(values: pl.DataFrame) -> pl.DataFrame:
-    n_languages = values.filter(pl.col("language") != ALL)["language"].n_unique()
-    return values.filter(language=ALL).with_columns(aggregation=pl.lit(POOLED), n_languages=pl.lit(n_languages))
 
 
 def _mean_over_languages(values: pl.DataFrame) -> pl.DataFrame:
     return (
-        values.filter(pl.col("language") != ALL)
+        values.filter(grouping=LANGUAGE)
         .group_by("order", *_ARM, "lr", "n_bins", "n_seeds", "metric")
-        .agg(pl.col("value").mean(), pl.col("n_questions").sum(), n_languages=pl.len().cast(pl.Int32))
+        .agg(pl.col("value").mean(), pl.col("n_questions", "n_languages").sum())
         .with_columns(aggregation=pl.lit(MEAN), language=pl.lit(ALL))
     )
 
@@ -141,13 +163,13 @@ def printed(value: float) -> str:
     return f"{value:.{DIGITS}f}"
 
 
-def _marked(table: pl.DataFrame, alpha: float) -> pl.DataFrame:
+def _marked(table: pl.DataFrame, alpha: float, p: str) -> pl.DataFrame:
     """Add significant, bold and italic (see `numbers`)."""
     group = ["aggregation", "model", "sft", "metric"]
     sign = pl.col("metric").replace_strict(BETTER)
     merit = sign * pl.col("value").map_elements(lambda v: float(printed(v)), return_dtype=pl.Float64)
-    gain = sign * pl.col("test_mean_difference")
-    significant = pl.col("p") < alpha
+    gain = sign * pl.col("difference")
+    significant = pl.col(p) < alpha
     plain = (pl.col("sft") != BASE) & (pl.col("smoothing").cast(pl.Float64, strict=False) == 0)
     return table.with_columns(merit=merit, significant=significant).with_columns(
         bold=(pl.col("merit") == pl.col("merit").max().over(group))

@@ -1,0 +1,114 @@
+"""How the numbers of a table are set, in LaTeX and in HTML: heads, rows and captions, in plain text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from calgrid.languages import language_name
+from calgrid.metrics import LANGUAGE, POOLED
+from calgrid.sections import ALL, BASE, METRICS, NONE, VALIDATION_LOSS
+from calgrid.significance import MEAN
+from calgrid.tables import BETTER, printed
+
+HEADS: Mapping[str, str] = {
+    **{"accuracy": "Acc.", "entropy": "Entr.", "confidence": "Conf.", "overconfidence": "Over.", "nll": "NLL"},
+    **{
+        "brier": "Brier",
+        "ece": "ECE",
+        "expected_ece": "E[ECE]",
+        "mce": "MCE",
+        "sce": "SCE",
+        "ace": "ACE",
+        "rms": "RMS",
+    },
+    **{
+        "mad": "MAD",
+        "rms_gce": "RMS GCE",
+        "smooth_ece": "smECE",
+        "debiased_squared_error": "Debiased",
+        "tie_share": "Ties",
+    },
+}
+NAMES: Mapping[str, str] = {
+    **{metric: HEADS[metric] for metric in METRICS},
+    **{"accuracy": "accuracy", "entropy": "entropy (bits)", "confidence": "confidence", "nll": "NLL (nats)"},
+    **{"overconfidence": "over-confidence", "brier": "Brier score", "rms": "RMS calibration error"},
+    **{"expected_ece": "ECE of a calibrated model", "debiased_squared_error": "debiased squared error"},
+    "tie_share": "share of ties",
+}
+ARM_HEADS = {"model": "Model", "sft": "SFT set", "smoothing": "β"}
+_ARROWS = {1: "↑", -1: "↓", 0: ""}
+PANEL_TITLES = {POOLED: "Questions of all languages pooled", MEAN: "Mean over languages", LANGUAGE: None}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as it is set: labels in the order of the table's fields, and (value, bold, italic) of each column."""
+
+    labels: tuple[str, ...]  # "" where it repeats the label above
+    cells: tuple[tuple[str, bool, bool], ...]
+    ruled: bool  # a rule above: the first field changes
+
+
+def fields(first: str) -> list[str]:
+    """The columns of labels, `model` or `sft` first."""
+    return [first, *(field for field in ARM_HEADS if field != first)]
+
+
+def head(metric: str) -> str:
+    """What stands over a metric's column, with an arrow to its better side."""
+    return HEADS[metric] + _ARROWS[BETTER[metric]]
+
+
+def rows(panel: pl.DataFrame, first: str, metrics: Sequence[str]) -> Iterator[Row]:
+    """The rows of one aggregation of `tables.numbers`, with a block of `metrics` for each benchmark."""
+    names = fields(first)
+    benchmarks = panel["benchmark"].unique(maintain_order=True).to_list()
+    cells = {
+        (*(row[name] for name in ARM_HEADS), row["benchmark"], row["metric"]): (
+            printed(row["value"]), bool(row["bold"]), bool(row["italic"])
+        )
+        for row in panel.filter(pl.col("metric").is_in(metrics)).iter_rows(named=True)
+    }  # fmt: skip
+    above: list[str] = []
+    for arm in panel.select(list(ARM_HEADS)).unique(maintain_order=True).iter_rows():
+        named = dict(zip(ARM_HEADS, arm, strict=True))
+        labels = ["–" if field == "smoothing" and named["sft"] == BASE else named[field] for field in names]
+        ruled = bool(above) and labels[0] != above[0]
+        new = [ruled or not above or labels[: i + 1] != above[: i + 1] for i in range(len(names) - 1)]
+        shown = [label if i == len(names) - 1 or new[i] else "" for i, label in enumerate(labels)]
+        yield Row(tuple(shown), tuple(cells[*arm, name, metric] for name in benchmarks for metric in metrics), ruled)
+        above = labels
+
+
+def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: float, correction: str = NONE) -> str:
+    """What was measured how, in plain text; `rule` is that of the selection file (`selection.read_rule`)."""
+    overall = numbers["language"][0] == ALL
+    sizes = [
+        f"{benchmark}: {n_questions:,} questions" + (f" in {n_languages} languages" if overall else "")
+        for benchmark, n_questions, n_languages in numbers.select("benchmark", "n_questions", "n_languages")
+        .unique("benchmark", maintain_order=True)
+        .iter_rows()
+    ]
+    what = "all languages" if overall else language_name(numbers["language"][0])
+    seeds = max(numbers["n_seeds"].to_list())
+    selected = "by the least validation loss" if rule == VALIDATION_LOSS else f"fixed at {rule}"
+    test = (
+        "Student's t-test over the languages"
+        if overall
+        else "over the questions: Student's paired t-test of means, bootstrap of calibration errors"
+    )
+    corrected = "" if correction == NONE else ", corrected by Holm's method"
+    named = ", ".join(NAMES[metric] for metric in metrics)
+    sideless = [NAMES[metric] for metric in metrics if BETTER[metric] == 0]
+    return " ".join(
+        [
+            f"{named[0].upper()}{named[1:]} for {what} ({'; '.join(sizes)}).",
+            f"Confidence: {numbers['confidence_method'][0]}; {numbers['n_bins'][0]} bins;",
+            f"learning rate {selected}{f'; means over {seeds} seeds' if seeds > 1 else ''}. β: label smoothing.",
+            "Bold: the best smoothing of a model and SFT set. Italic: significantly better than without smoothing",
+            f"(where β = 0: than with some smoothing), p < {alpha:g} ({test}{corrected}).",
+            f"Italic marks any smoothed value that differs: {', '.join(sideless)}." if sideless else "",
+        ]
+    ).rstrip()

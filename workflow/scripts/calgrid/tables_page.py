@@ -1,0 +1,81 @@
+"""All tables as one HTML page: self-contained, nothing outside is asked for, no script."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+
+import polars as pl
+
+from calgrid.table_layout import ARM_HEADS, PANEL_TITLES, fields, head, rows
+
+STYLE = """
+body { font: 15px/1.45 "Liberation Sans", Arial, "Noto Sans", sans-serif; color: #222; margin: 2em auto;
+  max-width: 75em; padding: 0 1em; }
+h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin: 2.2em 0 .3em }
+nav a { margin-right: .7em; white-space: nowrap } a { color: #0a5a94 }
+.table { overflow-x: auto }
+table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: .5em 0 1em }
+caption { text-align: left; max-width: 60em; padding-bottom: .6em }
+th, td { padding: .12em .6em; text-align: right; font-variant-numeric: tabular-nums; font-weight: normal }
+th[scope=row], thead tr:last-child th:nth-child(-n+3) { text-align: left }
+thead tr:last-child th, tr.panel td { border-bottom: 1px solid }
+thead th[colspan] { text-align: center; border-bottom: 1px solid #aaa }
+tr.ruled > *, tbody tr.panel td { border-top: 1px solid }
+tr.panel td { text-align: left; font-style: italic }
+"""
+
+
+def page(title: str, sections: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
+    """A page of tables.
+
+    Args:
+        title: plain text.
+        sections: by heading, the tables of a section: name, anchor, and HTML of `table`.
+    """
+    links = "\n".join(
+        f"<p>{escape(heading)}: "
+        + " ".join(f'<a href="#{anchor}">{escape(name)}</a>' for name, anchor, _ in tables)
+        + "</p>"
+        for heading, tables in sections.items()
+    )
+    bodies = "\n".join(
+        f'<h2 id="{anchor}">{escape(name if name == heading else f"{heading}: {name}")}</h2>\n{html}'
+        for heading, tables in sections.items()
+        for name, anchor, html in tables
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n<nav>\n{links}\n</nav>\n{bodies}\n</body>\n</html>\n"
+    )
+
+
+def table(numbers: pl.DataFrame, metrics: Sequence[str], first: str, caption: str) -> str:
+    """One table as HTML; arguments as for `latex.table`."""
+    benchmarks = numbers["benchmark"].unique(maintain_order=True).to_list()
+    heads = [*(ARM_HEADS[field] for field in fields(first)), *[head(metric) for metric in metrics] * len(benchmarks)]
+    above = "".join(f'<th colspan="{len(metrics)}" scope="colgroup">{escape(name)}</th>' for name in benchmarks)
+    lines = [
+        '<div class="table"><table>',
+        f"<caption>{escape(caption)}</caption>",
+        f'<thead><tr><td colspan="3"></td>{above}</tr>',
+        "<tr>" + "".join(f'<th scope="col">{escape(head)}</th>' for head in heads) + "</tr></thead>",
+    ]
+    for (aggregation,), panel in numbers.group_by("aggregation", maintain_order=True):
+        lines.append("<tbody>")
+        if title := PANEL_TITLES[str(aggregation)]:
+            lines.append(f'<tr class="panel"><td colspan="{len(heads)}">{escape(title)}</td></tr>')
+        lines += _rows(panel, first, metrics)
+        lines.append("</tbody>")
+    return "\n".join([*lines, "</table></div>"])
+
+
+def _rows(panel: pl.DataFrame, first: str, metrics: Sequence[str]) -> Iterator[str]:
+    for row in rows(panel, first, metrics):
+        labels = "".join(f'<th scope="row">{escape(label)}</th>' for label in row.labels)
+        numbers = "".join(f"<td>{_number(*cell)}</td>" for cell in row.cells)
+        yield f"<tr{' class=ruled' * row.ruled}>{labels}{numbers}</tr>"
+
+
+def _number(text: str, bold: bool, italic: bool) -> str:
+    text = f"<em>{text}</em>" if italic else text
+    return f"<strong>{text}</strong>" if bold else text
