@@ -37,7 +37,8 @@ def findings(printed: Printed) -> dict[str, Finding]:
 
 def entropy_in_bits(printed: Printed) -> Finding:
     """Entropy of K options is at most ln K in nats and log2 K in bits."""
-    lines, numbers = [], {}
+    lines: list[str] = []
+    numbers: dict[str, float] = {}
     for name, options in printed.benchmarks.select("benchmark", "options").iter_rows():
         entropy = printed.languages.filter(benchmark=name)["entropy"]
         nats, bits, top = pl.Series([options]).log()[0], pl.Series([options]).log(2)[0], _number(entropy.max())
@@ -61,7 +62,7 @@ def pooling(printed: Printed) -> Finding:
         numbers[f"{metric}.same"], numbers[f"{metric}.most"] = int((gap <= SAME).sum()), _number(gap.max())
         lines.append(
             f"{metric} is the same within rounding in {numbers[f'{metric}.same']}, "
-            f"and differs by {gap.max():.4f} at most"
+            f"and differs by {numbers[f'{metric}.most']:.4f} at most"
         )
     below = rows["ece"] <= rows["ece_mean"] + SAME
     numbers["ece.not_above"] = int(below.sum())
@@ -82,7 +83,8 @@ def pooling(printed: Printed) -> Finding:
 
 def not_from_language_tables(printed: Printed) -> Finding:
     """An overall accuracy or entropy outside the range of the languages is no average of them, however weighted."""
-    lines, numbers = [], {}
+    lines: list[str] = []
+    numbers: dict[str, float] = {}
     for name in printed.benchmarks["benchmark"].to_list():
         if name == POOLED_BENCHMARK:
             continue
@@ -114,7 +116,8 @@ def not_equation_5(printed: Printed) -> Finding:
         below=pl.col("rms") < pl.col("ece"),
         gap=(pl.col("rms") + ROUNDING) ** 2 * (pl.col("benchmark").replace_strict(sizes) / PER_BIN).sqrt(),
     )
-    lines, numbers = [], {}
+    lines: list[str] = []
+    numbers: dict[str, float] = {}
     for (name,), part in rows.group_by("benchmark", maintain_order=True):
         share = _number(part["below"].mean())
         numbers[f"{name}.below"] = share
@@ -174,7 +177,8 @@ def misprinted_labels(printed: Printed) -> Finding:
 def direction_of_the_claims(printed: Printed) -> Finding:
     """The paper's claims, counted over all printed rows of languages."""
     weighed = claims.weigh(long(printed.languages))
-    lines, numbers = [], {}
+    lines: list[str] = []
+    numbers: dict[str, float] = {}
     for name, claim in claims.CLAIMS.items():
         lines.append(f"{claim.text}:")
         rows = weighed.filter(claim=name, model=ALL)

@@ -178,13 +178,14 @@ def compare_claims(cells: pl.DataFrame) -> pl.DataFrame:
         "same": covered.with_columns(value="printed"),
         "ours": covered.with_columns(value="ours"),
     }
-    weighed = {
-        name: claims.weigh(side).rename(lambda c, name=name: c if c in claims.KEYS else f"{name}_{c}")
-        for name, side in sides.items()
-    }
-    joined = weighed["printed"]
-    for name in ("same", "ours"):
-        joined = joined.join(weighed[name], on=claims.KEYS, how="left", maintain_order="left")
+    joined = None
+    for name, side in sides.items():
+        weighed = claims.weigh(side)
+        weighed = weighed.rename(
+            {column: f"{name}_{column}" for column in weighed.columns if column not in claims.KEYS}
+        )
+        joined = weighed if joined is None else joined.join(weighed, on=claims.KEYS, how="left", maintain_order="left")
+    assert joined is not None
     return joined.with_columns(agree=pl.col("ours_holds") == pl.col("same_holds"))
 
 
@@ -207,3 +208,9 @@ def summary(cells: pl.DataFrame) -> pl.DataFrame:
     ]
     by_metric = once.group_by("metric", maintain_order=True).agg(counts)
     return pl.concat([once.select(pl.lit(ALL).alias("metric"), *counts), by_metric])
+
+
+def reasons(cells: pl.DataFrame) -> list[tuple[str, int]]:
+    """Why printed numbers are not covered, and how many for each reason, the most frequent first."""
+    missing = cells.filter(~pl.col("covered"), pl.col("aggregation") != MEAN)
+    return list(missing.group_by("why_not").len().sort(["len", "why_not"], descending=[True, False]).iter_rows())

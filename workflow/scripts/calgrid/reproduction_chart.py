@@ -31,15 +31,18 @@ def chart(cells: pl.DataFrame) -> "alt.TopLevelMixin":
     title = "A run against the paper's printed numbers"
     if shown.is_empty():
         words = [
-            f"Nothing to draw: of the {printed:,} numbers that the paper prints,",
-            "this run's grid covers none.",
-            *(f"{count:,} of them: {reason}." for reason, count in _reasons(cells)),
+            f"Nothing to draw: of the {printed:,} numbers that the paper prints, this run's grid covers none.",
+            *(f"{count:,} of them: {reason}." for reason, count in reproduction.reasons(cells)),
         ]
         return (
             alt.Chart(alt.InlineData(values=[{}]))
-            .mark_text(text=words, fontSize=12, color=theme.INK, lineHeight=18, align="center", baseline="middle")
-            .encode(x=alt.value(PANEL), y=alt.value(55))
-            .properties(width=2 * PANEL, height=110, title=alt.Title(title, anchor="start", fontSize=13, offset=8))
+            .mark_text(text=words, fontSize=11, color=theme.INK, lineHeight=17, align="left", baseline="top")
+            .encode(x=alt.value(14), y=alt.value(14))
+            .properties(
+                width=2 * PANEL,
+                height=20 + 17 * len(words),
+                title=alt.Title(title, anchor="start", fontSize=13, offset=8),
+            )
             .configure(**theme.config())
         )
     benchmarks = cells["benchmark"].unique().sort().to_list()
@@ -48,7 +51,7 @@ def chart(cells: pl.DataFrame) -> "alt.TopLevelMixin":
     subtitle = [
         f"{len(shown):,} of the {printed:,} printed numbers are covered. Small: tables of one language; "
         "large: the overall table (pooled)",
-        "Vertical lines: 95 % intervals of this run. Grey line: the same",
+        "Vertical lines: 95 % intervals of this run. Grey: where both are equal",
     ]
     return alt.concat(
         *panels,
@@ -56,13 +59,6 @@ def chart(cells: pl.DataFrame) -> "alt.TopLevelMixin":
         title=alt.Title(title, subtitle=subtitle, anchor="start", fontSize=13, offset=8),
         spacing={"row": 18, "column": 18},
     ).configure(**theme.config())
-
-
-def _reasons(cells: pl.DataFrame) -> list[tuple[str, int]]:
-    """Why printed numbers are not covered, the most frequent first."""
-    missing = cells.filter(~pl.col("covered"), pl.col("aggregation") != MEAN)
-    counts = missing.group_by("why_not").len().sort(["len", "why_not"], descending=[True, False])
-    return [(reason, count) for reason, count in counts.iter_rows()]
 
 
 def _panel(cells: pl.DataFrame, name: str, styles: Mapping[str, theme.Style]) -> "alt.LayerChart":
@@ -99,8 +95,8 @@ def _panel(cells: pl.DataFrame, name: str, styles: Mapping[str, theme.Style]) ->
     )
     layers: list[alt.Chart] = [diagonal]
     looks_of: dict[bool, dict[str, Any]] = {
-        False: {"size": 9, "opacity": 0.45},
-        True: {"size": 46, "opacity": 1, "stroke": "white", "strokeWidth": 0.7},
+        False: {"size": 8, "opacity": 0.4},
+        True: {"size": 38, "opacity": 1, "stroke": "white", "strokeWidth": 0.7},
     }
     for overall, look in looks_of.items():
         part = cells.filter((pl.col("language") == ALL) == overall)
@@ -111,15 +107,21 @@ def _panel(cells: pl.DataFrame, name: str, styles: Mapping[str, theme.Style]) ->
         if len(bounded):
             layers.append(
                 alt.Chart(alt.InlineData(values=bounded.to_dicts()))
-                .mark_rule(strokeWidth=1.2 if overall else 0.6, opacity=1 if overall else 0.3)
+                .mark_rule(strokeWidth=1.2 if overall else 0.5, opacity=1 if overall else 0.3, aria=False)
                 .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=color)
             )
         layers.append(
             alt.Chart(alt.InlineData(values=columns.select("benchmark", "printed", "ours").to_dicts()))
-            .mark_point(filled=True, **look)
+            .mark_point(filled=True, aria=False, **look)
             .encode(x=x, y=y, color=color, shape=shape)
         )
-    words = {"align": "right", "baseline": "bottom", "fontSize": 9, "color": theme.INK, "lineHeight": 12}
+    words: dict[str, Any] = {
+        "align": "right",
+        "baseline": "bottom",
+        "fontSize": 9,
+        "color": theme.INK,
+        "lineHeight": 12,
+    }
     note = (
         alt.Chart(alt.InlineData(values=[{}]))
         .mark_text(text=_note(cells), **words)
@@ -133,6 +135,6 @@ def _note(cells: pl.DataFrame) -> list[str]:
     row = reproduction.summary(cells).row(0, named=True)
     interval = f"inside our interval: {row['inside']:,} of {row['with_interval']:,}"
     return [
-        f"ours - printed: {row['difference']:+.3f} on average",
+        f"ours - printed: {row['difference']:+.4f} on average",
         interval if row["with_interval"] else "no interval of this metric",
     ]
