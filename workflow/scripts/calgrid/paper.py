@@ -5,7 +5,6 @@ tables are kept as CSV files, as printed (`data/paper/README.md` has the columns
 names, so that a printed number and a run's meet by benchmark, language, model, sft, smoothing and metric.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +82,12 @@ def _read(path: Path) -> pl.DataFrame:
     for column in columns:
         if column in (*_INTEGERS, *METRICS):
             number = pl.col(column).cast(pl.Int64 if column in _INTEGERS else pl.Float64, strict=False)
-            _refuse(rows.filter(number.is_null() | ~(number >= 0)), path, column, "a number that is not negative")
+            _refuse(
+                rows.filter(number.is_null() | ~(number.cast(pl.Float64).is_finite() & (number >= 0))),
+                path,
+                column,
+                "a number that is not negative",
+            )
             rows = rows.with_columns(number)
         elif column not in ("smoothing", "printed_as"):
             _refuse(rows.filter(pl.col(column) == ""), path, column, "a name")
@@ -142,7 +146,7 @@ def _refuse(wrong: pl.DataFrame, path: Path, column: str, expected: str) -> None
     """Raise UserError about the first row of `wrong`, if there is one."""
     if len(wrong):
         line, value = wrong.select("line", column).row(0)
-        shown = repr(value) if isinstance(value, str) or not math.isfinite(value) else value
+        shown = repr(value) if isinstance(value, str) else value
         raise UserError(
             f"{path}: line {line}: {column} is {shown}, expected {expected}; restore it from the project's repository"
         )
