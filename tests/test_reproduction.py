@@ -31,7 +31,7 @@ def lr_of(sft):
 
 
 def metrics_rows(rows, **changes):
-    """Metrics of a cell in one grouping: the printed numbers, shifted, with 30 bins; and others that must be ignored."""
+    """Metrics of a cell in one grouping: the printed numbers, shifted, with 30 bins; and others, to be ignored."""
     numbers = rows.select(
         "language",
         member="language",

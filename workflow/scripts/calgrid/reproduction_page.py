@@ -62,8 +62,8 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
         ),
         "<h2>Cell by cell</h2>",
         "<p>p: printed; d: ours - printed, with our interval, <strong>bold</strong> where the printed number lies "
-        "outside it. The overall numbers of MMLU-ProX follow from no average of its languages, so two of ours stand beside "
-        "each.</p>",
+        "outside it. The overall numbers of MMLU-ProX follow from no average of its languages, so two of ours stand "
+        "beside each.</p>",
         *_tables(cells),
     ]
     head = (
