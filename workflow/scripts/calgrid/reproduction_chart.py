@@ -20,6 +20,7 @@ NAMES: Mapping[str, str] = {
     "rms_gce": "RMS (the printed variant, rms_gce)",
 }
 COLUMNS = 2
+MANY = 300  # points in a panel from which on they are small and faint
 
 
 def chart(cells: pl.DataFrame) -> "alt.TopLevelMixin":
@@ -47,6 +48,7 @@ def chart(cells: pl.DataFrame) -> "alt.TopLevelMixin":
         )
     benchmarks = cells["benchmark"].unique().sort().to_list()
     styles = dict(zip(benchmarks, theme.STYLES[1:], strict=False))
+    styles = {name: style for name, style in styles.items() if name in set(shown["benchmark"])}
     panels = [_panel(shown.filter(metric=metric), name, styles) for metric, name in NAMES.items()]
     subtitle = [
         f"{len(shown):,} of the {printed:,} printed numbers are covered. Small: tables of one language; "
@@ -94,10 +96,12 @@ def _panel(cells: pl.DataFrame, name: str, styles: Mapping[str, theme.Style]) ->
         .encode(x=alt.X("from:Q", scale=scale), y=alt.Y("from:Q", scale=scale), x2="to:Q", y2="to:Q")
     )
     layers: list[alt.Chart] = [diagonal]
+    faint = len(cells) > MANY
     looks_of: dict[bool, dict[str, Any]] = {
-        False: {"size": 8, "opacity": 0.4},
+        False: {"size": 8, "opacity": 0.4} if faint else {"size": 20, "opacity": 0.8},
         True: {"size": 38, "opacity": 1, "stroke": "white", "strokeWidth": 0.7},
     }
+    whiskers = {False: (0.5, 0.3) if faint else (1.0, 0.6), True: (1.2, 1.0)}  # width and opacity
     for overall, look in looks_of.items():
         part = cells.filter((pl.col("language") == ALL) == overall)
         if part.is_empty():
@@ -107,7 +111,7 @@ def _panel(cells: pl.DataFrame, name: str, styles: Mapping[str, theme.Style]) ->
         if len(bounded):
             layers.append(
                 alt.Chart(alt.InlineData(values=bounded.to_dicts()))
-                .mark_rule(strokeWidth=1.2 if overall else 0.5, opacity=1 if overall else 0.3, aria=False)
+                .mark_rule(strokeWidth=whiskers[overall][0], opacity=whiskers[overall][1], aria=False)
                 .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=color)
             )
         layers.append(
