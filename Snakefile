@@ -18,6 +18,7 @@ include: "workflow/rules/select.smk"
 include: "workflow/rules/significance.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/reproduction.smk"
 
 
 localrules:
@@ -34,6 +35,9 @@ rule all_tables:
         overall_tables(),
         [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
         "results/tables/index.html",
+        rules.reproduction.output.csv,
+        rules.reproduction.output.claims,
+        rules.reproduction.output.html,
 
 
 rule headline_figures:
@@ -46,6 +50,7 @@ rule all_figures:
         rules.headline_figures.input,
         language_figures(),
         training_figures(),
+        rules.reproduction.output.figure,
 
 
 rule audit:

@@ -19,7 +19,9 @@ from calgrid.selection import read_selection
 from calgrid.versions import TRAIN_VERSION
 
 TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
-CHEAP_AND_JOINT = {"select", "significance", "overall_tables", "all_tables", "language_tables_cldr4"}  # read all cells
+CHEAP_AND_JOINT = {  # read all cells
+    *("select", "significance", "overall_tables", "all_tables", "language_tables_cldr4", "reproduction"),
+}
 
 
 @pytest.fixture(scope="session")
