@@ -1,7 +1,8 @@
 # Metrics: one job a cell and benchmark, from stored scores alone.
 rule metrics:
     input:
-        lambda w: cell_scores(w.benchmark, CELL.format(**w)),
+        audit=lambda w: grid.audit(w.model),  # not ancient: see audit_model
+        scores=lambda w: cell_scores(w.benchmark, CELL.format(**w)),
     output:
         f"results/metrics/benchmark={{benchmark}}/{CELL}/metrics.parquet",
     log:
@@ -15,6 +16,6 @@ rule metrics:
         n_bins=measured_bins(),
         code=code("metrics.py"),
     shell:
-        "python $SCRIPTS/metrics.py --benchmark {wildcards.benchmark:q} --scores {input:q}"
+        "python $SCRIPTS/metrics.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
         " --cell {params.cell:q} --languages {params.languages:q} --tiers {params.tiers:q} --n-bins {params.n_bins}"
         " --output {output:q} > {log:q} 2>&1"
