@@ -29,6 +29,7 @@ SCORE_SCHEMA = {
     "n_tokens": pl.List(pl.UInt16),
     "n_bytes": pl.List(pl.UInt32),
     "letter_logprob": pl.List(pl.Float32),
+    "letter_mass": pl.Float32,
 }
 
 
@@ -158,6 +159,7 @@ def scores(cell: Cell, languages: Sequence[str], n_questions: int, least: int, m
                     "n_tokens": n_tokens.tolist(),
                     "n_bytes": (4 * n_tokens + 1).tolist(),
                     "letter_logprob": (log_p / 2).tolist(),
+                    "letter_mass": 0.5,
                 }
             )
     return pl.DataFrame(rows, schema=SCORE_SCHEMA).sort("language", "question_id")
