@@ -283,9 +283,7 @@ def expected_ece(confidences: ArrayLike, n_bins: int = N_BINS) -> float:
     """The ECE that a perfectly calibrated model with these confidences shows at this N on average, in [0, 1].
 
     E[ece] over labels drawn from the confidences: sum_m E|S_m - sum c_i| / N with S_m the number of hits in bin m.
-    The mean absolute deviation of S_m is de Moivre's, of a binomial with the bin's mean confidence, times the root of
-    the ratio of variances, since the confidences of a bin differ; it agrees with resampling the labels within 1 %.
-    Equal-width bins.
+    E|S_m - sum c_i| is `mean_absolute_deviation`: right within 0.05 % with 30 bins, 0.3 % with 10. Equal-width bins.
 
     Args:
         confidences: (N,), in [0, 1].
@@ -300,17 +298,24 @@ def expected_ece(confidences: ArrayLike, n_bins: int = N_BINS) -> float:
 def mean_absolute_deviation(count: ArrayLike, total: ArrayLike, squares: ArrayLike) -> Floats:
     """E|S - sum p_i| of sums S of independent Bernoulli draws, given the count, sum and sum of squares of the p_i.
 
-    For one probability p it is de Moivre's: 2 v (n over v) p^v (1-p)^(n-v+1) with v = floor(np) + 1.
+    For n draws of one probability p it is de Moivre's: 2 v (n over v) p^v (1-p)^(n-v+1) with v = floor(np) + 1.
+    Where they differ, p and n are those of the binomial with the same mean and variance, p = sum p_i^2 / sum p_i and
+    n = sum p_i / p, which need not be whole, after hits and misses are exchanged where misses are the rarer. Right
+    within 0.05 % if the p_i lie within 1/30 of each other, 0.3 % within 1/10; from 0 to 1 it is a rough guess.
     """
     from scipy.special import gammaln, xlog1py, xlogy
 
     n, s, q = (np.asarray(a, dtype=np.float64) for a in (count, total, squares))
-    p = np.divide(s, n, out=np.zeros_like(s), where=n > 0).clip(0, 1)
-    v = np.minimum(np.floor(n * p) + 1, np.maximum(n, 1))
-    logs = gammaln(n + 1) - gammaln(v) - gammaln(np.maximum(n - v, 0) + 1) + xlogy(v, p) + xlog1py(n - v + 1, -p)
-    spread = n * p * (1 - p)
-    ratio = np.divide(s - q, spread, out=np.zeros_like(s), where=spread > 0).clip(0, None)
-    return np.where(spread > 0, 2 * np.exp(logs) * np.sqrt(ratio), 0.0)
+    misses = s > n / 2
+    s, q = np.where(misses, n - s, s), np.where(misses, n - 2 * s + q, q)
+    some = s > 0
+    p = np.divide(q, s, out=np.zeros_like(s), where=some)
+    p = p.clip(np.divide(s, n, out=np.zeros_like(s), where=some), 1.0)  # in exact arithmetic it lies there
+    size = np.divide(s, p, out=np.zeros_like(s), where=some)
+    v = np.floor(s) + 1
+    rest = np.maximum(size - v + 1, 0.0)  # below 0 by rounding alone
+    logs = gammaln(size + 1) - gammaln(v) - gammaln(rest) + xlogy(v, p) + xlog1py(rest, -p)
+    return np.where(some & (p < 1), 2 * np.exp(logs), 0.0)
 
 
 def smooth_ece(confidences: ArrayLike, hits: ArrayLike) -> float:
