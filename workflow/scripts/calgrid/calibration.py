@@ -126,7 +126,10 @@ def brier(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | N
     Arguments as for `correct`. With two options it is twice scikit-learn's `brier_score_loss` of one of them.
     """
     p = _distribution(probabilities)
-    return (p**2).sum(axis=1) - 2 * _of_answer(p, answers, n_options) + 1
+    labels, _ = _labels(p, answers, n_options)
+    gaps = p.copy()  # squares of gaps: sum p^2 - 2 p_y + 1 cancels, and may come out below 0
+    gaps[np.arange(len(p)), labels] -= 1
+    return (gaps**2).sum(axis=1)
 
 
 def overconfidence(confidences: ArrayLike, hits: ArrayLike) -> float:
