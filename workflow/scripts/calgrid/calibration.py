@@ -11,7 +11,9 @@ and the sums below need no mask.
 
 Equation numbers are those of "Investigating the Multilingual Calibration Effects of Language Model
 Instruction-Tuning" (2026), Appendix A. Every function raises ValueError for an empty input, for NaN, for a
-probability outside [0, 1], for a row that does not sum to 1 and for a label that is no option; none returns 0 instead.
+probability outside [0, 1], for a row that does not sum to 1 over its options and for a label that is no option; none
+returns 0 instead. What others call with checked values (`equal_mass_starts`, `mean_absolute_deviation`, `mesh_index`,
+`smooth_errors`) does not check them again.
 """
 
 from dataclasses import dataclass
@@ -68,6 +70,8 @@ def option_mask(n_options: ArrayLike, shape: tuple[int, ...]) -> Booleans:
     n, k = shape
     if counts.shape != (n,):
         raise ValueError(f"n_options has shape {counts.shape}, expected {(n,)}: one number a question")
+    if not np.issubdtype(counts.dtype, np.integer):
+        raise ValueError(f"n_options has type {counts.dtype}, expected integers")  # NaN would pass as no option at all
     wrong = (counts < 2) | (counts > k)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -237,6 +241,8 @@ def rms_gce(confidences: ArrayLike, hits: ArrayLike, per_bin: int = PER_BIN) -> 
     (by about N^(-1/4) at one and the same calibration), so compare it at equal N alone.
     """
     c = _shares(confidences)
+    if per_bin < 1:
+        raise ValueError(f"per_bin is {per_bin}, expected 1 or more")
     weight, gap = _gaps(bins(c, hits, max(len(c) // per_bin, 1), equal_mass=True))
     return float(np.sqrt(np.linalg.norm(weight * gap)))
 
@@ -385,7 +391,15 @@ def _labels(p: Floats, answers: ArrayLike, n_options: ArrayLike | None) -> tuple
     labels = np.asarray(answers)
     if labels.shape != (len(p),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"answers have shape {labels.shape} and type {labels.dtype}, expected {len(p)} integers")
-    limit = np.full(len(p), p.shape[1]) if n_options is None else option_mask(n_options, p.shape).sum(axis=1)
+    if n_options is None:
+        limit = np.full(len(p), p.shape[1])
+    else:
+        present = option_mask(n_options, p.shape)
+        limit = present.sum(axis=1)
+        padded = ((p > 0) & ~present).any(axis=1)
+        if padded.any():
+            row = int(np.argmax(padded))
+            raise ValueError(f"probabilities of question {row} reach beyond its {limit[row]} options: {p[row]}")
     wrong = (labels < 0) | (labels >= limit)
     if wrong.any():
         row = int(np.argmax(wrong))
