@@ -163,9 +163,7 @@ def equal_mass_starts(values: Floats, n_bins: int) -> Integers:
     """
     n = len(values)
     ranks = np.minimum(np.round(np.linspace(0, n, n_bins, endpoint=False)).astype(np.int64), n - 1)
-    starts = np.searchsorted(values, values[ranks], side="left")
-    starts[0] = 0
-    return starts
+    return np.searchsorted(values, values[ranks], side="left")
 
 
 def bins(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal_mass: bool = False) -> Bins:
@@ -278,8 +276,10 @@ def debiased_squared_error(confidences: ArrayLike, hits: ArrayLike, n_bins: int 
     """Squared calibration error without the bias of sampling (Kumar et al. 2019, https://arxiv.org/abs/1909.10155).
 
     sum_m |B_m|/N * (gap_m^2 - acc_m (1 - acc_m) / (|B_m| - 1)) over equal-mass bins; a bin of one question adds 0, as
-    in `unbiased_square_ce` of uncertainty-calibration. From -0.5 to 1: around 0, and negative as often as not, for a
-    calibrated model. Not a root, which would bring the bias back. Arguments as for `bins`.
+    in `unbiased_square_ce` of uncertainty-calibration. From -0.25 to 1: around 0, and often negative, for a calibrated
+    model; below 0 on average by the variance of the confidences within a bin over |B_m| - 1, for the labels' own
+    variance is p(1-p) and acc (1 - acc) has that of p too. Not a root, which would bring the bias back. Arguments as
+    for `bins`.
     """
     found = bins(confidences, hits, n_bins, equal_mass=True)
     several = found.count > 1
