@@ -11,7 +11,9 @@ and the sums below need no mask.
 
 Equation numbers are those of "Investigating the Multilingual Calibration Effects of Language Model
 Instruction-Tuning" (2026), Appendix A. Every function raises ValueError for an empty input, for NaN, for a
-probability outside [0, 1], for a row that does not sum to 1 and for a label that is no option; none returns 0 instead.
+probability outside [0, 1], for a row that does not sum to 1 over its options and for a label that is no option; none
+returns 0 instead. What others call with checked values (`equal_mass_starts`, `mean_absolute_deviation`, `mesh_index`,
+`smooth_errors`) does not check them again.
 """
 
 from dataclasses import dataclass
@@ -70,6 +72,8 @@ def option_mask(n_options: ArrayLike, shape: tuple[int, ...]) -> Booleans:
     n, k = shape
     if counts.shape != (n,):
         raise ValueError(f"n_options has shape {counts.shape}, expected {(n,)}: one number a question")
+    if not np.issubdtype(counts.dtype, np.integer):
+        raise ValueError(f"n_options has type {counts.dtype}, expected integers")  # NaN would pass as no option at all
     wrong = (counts < 2) | (counts > k)
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -128,7 +132,10 @@ def brier(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike | N
     Arguments as for `correct`. With two options it is twice scikit-learn's `brier_score_loss` of one of them.
     """
     p = _distribution(probabilities)
-    return _total(p * p) - 2 * _of_answer(p, answers, n_options) + 1
+    labels, _ = _labels(p, answers, n_options)
+    gaps = p.copy()  # squares of gaps: sum p^2 - 2 p_y + 1 cancels, and may come out below 0
+    gaps[np.arange(len(p)), labels] -= 1
+    return _total(gaps**2)
 
 
 def overconfidence(confidences: ArrayLike, hits: ArrayLike) -> float:
@@ -162,9 +169,7 @@ def equal_mass_starts(values: Floats, n_bins: int) -> Integers:
     """
     n = len(values)
     ranks = np.minimum(np.round(np.linspace(0, n, n_bins, endpoint=False)).astype(np.int64), n - 1)
-    starts = np.searchsorted(values, values[ranks], side="left")
-    starts[0] = 0
-    return starts
+    return np.searchsorted(values, values[ranks], side="left")
 
 
 def bins(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal_mass: bool = False) -> Bins:
@@ -240,6 +245,8 @@ def rms_gce(confidences: ArrayLike, hits: ArrayLike, per_bin: int = PER_BIN) -> 
     (by about N^(-1/4) at one and the same calibration), so compare it at equal N alone.
     """
     c = _shares(confidences)
+    if per_bin < 1:
+        raise ValueError(f"per_bin is {per_bin}, expected 1 or more")
     weight, gap = _gaps(bins(c, hits, max(len(c) // per_bin, 1), equal_mass=True))
     return float(np.sqrt(np.linalg.norm(weight * gap)))
 
@@ -275,8 +282,10 @@ def debiased_squared_error(confidences: ArrayLike, hits: ArrayLike, n_bins: int 
     """Squared calibration error without the bias of sampling (Kumar et al. 2019, https://arxiv.org/abs/1909.10155).
 
     sum_m |B_m|/N * (gap_m^2 - acc_m (1 - acc_m) / (|B_m| - 1)) over equal-mass bins; a bin of one question adds 0, as
-    in `unbiased_square_ce` of uncertainty-calibration. From -0.5 to 1: around 0, and negative as often as not, for a
-    calibrated model. Not a root, which would bring the bias back. Arguments as for `bins`.
+    in `unbiased_square_ce` of uncertainty-calibration. From -0.25 to 1: around 0, and often negative, for a calibrated
+    model; below 0 on average by the variance of the confidences within a bin over |B_m| - 1, for the labels' own
+    variance is p(1-p) and acc (1 - acc) has that of p too. Not a root, which would bring the bias back. Arguments as
+    for `bins`.
     """
     found = bins(confidences, hits, n_bins, equal_mass=True)
     several = found.count > 1
@@ -289,9 +298,7 @@ def expected_ece(confidences: ArrayLike, n_bins: int = N_BINS) -> float:
     """The ECE that a perfectly calibrated model with these confidences shows at this N on average, in [0, 1].
 
     E[ece] over labels drawn from the confidences: sum_m E|S_m - sum c_i| / N with S_m the number of hits in bin m.
-    The mean absolute deviation of S_m is de Moivre's, of a binomial with the bin's mean confidence, times the root of
-    the ratio of variances, since the confidences of a bin differ; it agrees with resampling the labels within 1 %.
-    Equal-width bins.
+    E|S_m - sum c_i| is `mean_absolute_deviation`: right within 0.05 % with 30 bins, 0.3 % with 10. Equal-width bins.
 
     Args:
         confidences: (N,), in [0, 1].
@@ -306,17 +313,24 @@ def expected_ece(confidences: ArrayLike, n_bins: int = N_BINS) -> float:
 def mean_absolute_deviation(count: ArrayLike, total: ArrayLike, squares: ArrayLike) -> Floats:
     """E|S - sum p_i| of sums S of independent Bernoulli draws, given the count, sum and sum of squares of the p_i.
 
-    For one probability p it is de Moivre's: 2 v (n over v) p^v (1-p)^(n-v+1) with v = floor(np) + 1.
+    For n draws of one probability p it is de Moivre's: 2 v (n over v) p^v (1-p)^(n-v+1) with v = floor(np) + 1.
+    Where they differ, p and n are those of the binomial with the same mean and variance, p = sum p_i^2 / sum p_i and
+    n = sum p_i / p, which need not be whole, after hits and misses are exchanged where misses are the rarer. Right
+    within 0.05 % if the p_i lie within 1/30 of each other, 0.3 % within 1/10; from 0 to 1 it is a rough guess.
     """
     from scipy.special import gammaln, xlog1py, xlogy
 
     n, s, q = (np.asarray(a, dtype=np.float64) for a in (count, total, squares))
-    p = np.divide(s, n, out=np.zeros_like(s), where=n > 0).clip(0, 1)
-    v = np.minimum(np.floor(n * p) + 1, np.maximum(n, 1))
-    logs = gammaln(n + 1) - gammaln(v) - gammaln(np.maximum(n - v, 0) + 1) + xlogy(v, p) + xlog1py(n - v + 1, -p)
-    spread = n * p * (1 - p)
-    ratio = np.divide(s - q, spread, out=np.zeros_like(s), where=spread > 0).clip(0, None)
-    return np.where(spread > 0, 2 * np.exp(logs) * np.sqrt(ratio), 0.0)
+    misses = s > n / 2
+    s, q = np.where(misses, n - s, s), np.where(misses, n - 2 * s + q, q)
+    some = s > 0
+    p = np.divide(q, s, out=np.zeros_like(s), where=some)
+    p = p.clip(np.divide(s, n, out=np.zeros_like(s), where=some), 1.0)  # in exact arithmetic it lies there
+    size = np.divide(s, p, out=np.zeros_like(s), where=some)
+    v = np.floor(s) + 1
+    rest = np.maximum(size - v + 1, 0.0)  # below 0 by rounding alone
+    logs = gammaln(size + 1) - gammaln(v) - gammaln(rest) + xlogy(v, p) + xlog1py(rest, -p)
+    return np.where(some & (p < 1), 2 * np.exp(logs), 0.0)
 
 
 def smooth_ece(confidences: ArrayLike, hits: ArrayLike) -> float:
@@ -383,7 +397,15 @@ def _labels(p: Floats, answers: ArrayLike, n_options: ArrayLike | None) -> tuple
     labels = np.asarray(answers)
     if labels.shape != (len(p),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"answers have shape {labels.shape} and type {labels.dtype}, expected {len(p)} integers")
-    limit = np.full(len(p), p.shape[1]) if n_options is None else option_mask(n_options, p.shape).sum(axis=1)
+    if n_options is None:
+        limit = np.full(len(p), p.shape[1])
+    else:
+        present = option_mask(n_options, p.shape)
+        limit = present.sum(axis=1)
+        padded = ((p > 0) & ~present).any(axis=1)
+        if padded.any():
+            row = int(np.argmax(padded))
+            raise ValueError(f"probabilities of question {row} reach beyond its {limit[row]} options: {p[row]}")
     wrong = (labels < 0) | (labels >= limit)
     if wrong.any():
         row = int(np.argmax(wrong))
