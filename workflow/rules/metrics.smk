@@ -18,4 +18,4 @@ rule metrics:
     shell:
         "python $SCRIPTS/metrics.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
         " --cell {params.cell:q} --languages {params.languages:q} --tiers {params.tiers:q} --n-bins {params.n_bins}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"

@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--n-bins", nargs="+", type=int, default=[calibration.N_BINS], help="numbers of bins (default: %(default)s)"
     )
+    parser.add_argument("--threads", type=int, default=1, help="methods measured at once (default: %(default)s)")
     parser.add_argument("--benchmark", required=True, help="recorded in the output")
     parser.add_argument("--cell", required=True, type=Cell.parse, help="recorded in the output: model=.../sft=.../...")
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     tiers = {name: codes.split(",") for name, _, codes in (tier.partition("=") for tier in arguments.tiers)}
     scores = read_scores(arguments.scores, arguments.languages, attributes=QUESTION_ATTRIBUTES)
-    measured = measure(scores, arguments.n_bins, tiers)
+    measured = measure(scores, arguments.n_bins, tiers, threads=arguments.threads)
     files.write_parquet(
         measured, arguments.output, files.provenance(benchmark=arguments.benchmark, cell=asdict(arguments.cell))
     )

@@ -1,6 +1,7 @@
 """From the scores of a cell to its metrics: one row a group of questions, confidence method and number of bins."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ def measure(
     bins: Sequence[int],
     tiers: Mapping[str, Sequence[str]] | None = None,
     methods: Sequence[str] = CONFIDENCE_METHODS,
+    threads: int = 1,
 ) -> pl.DataFrame:
     """The metrics of one cell.
 
@@ -53,6 +55,7 @@ def measure(
         bins: numbers of bins: equal-width ones of ECE, SCE, MCE, RMS; equal-mass ones of ACE, MAD, the debiased error.
         tiers: languages of each resource tier.
         methods: confidence methods.
+        threads: methods that are measured at once.
 
     Returns: a row a group, confidence method and number of bins. Columns: grouping, language, member, n_questions,
         n_languages, confidence_method, n_bins, and METRICS (see `calibration`; entropy in bits, nll in nats).
@@ -61,17 +64,17 @@ def measure(
         or label, and languages of no tier, are in none of these groups.
     """
     table, groups = _groups(scores, tiers or {})
-    frames = []
-    for method in methods:
-        for m, result in zip(bins, grouped.measure(judged_questions(scores, method), groups, bins), strict=True):
-            frames.append(
-                table.with_columns(
-                    pl.lit(method).alias("confidence_method"),
-                    pl.lit(m, dtype=pl.UInt16).alias("n_bins"),
-                    *(pl.Series(name, result[name]) for name in METRICS),
-                )
+    with ThreadPoolExecutor(threads) as pool:  # NumPy sorts and adds without holding the interpreter
+        results = pool.map(lambda method: grouped.measure(judged_questions(scores, method), groups, bins), methods)
+        return pl.concat(
+            table.with_columns(
+                pl.lit(method).alias("confidence_method"),
+                pl.lit(m, dtype=pl.UInt16).alias("n_bins"),
+                *(pl.Series(name, result[name]) for name in METRICS),
             )
-    return pl.concat(frames)
+            for method, by_bins in zip(methods, results, strict=True)
+            for m, result in zip(bins, by_bins, strict=True)
+        )
 
 
 def _groups(scores: pl.DataFrame, tiers: Mapping[str, Sequence[str]]) -> tuple[pl.DataFrame, grouped.Groups]:
