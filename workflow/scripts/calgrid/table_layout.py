@@ -100,7 +100,8 @@ def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: flo
         else "over the questions: Student's paired t-test of means, bootstrap of calibration errors"
     )
     corrected = "" if correction == NONE else ", corrected by Holm's method"
-    named = ", ".join(NAMES[metric] for metric in metrics)
+    *others, last = (NAMES[metric] for metric in metrics)
+    named = f"{', '.join(others)} and {last}" if others else last
     sideless = [NAMES[metric] for metric in metrics if BETTER[metric] == 0]
     return " ".join(
         [
