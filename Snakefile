@@ -16,6 +16,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/significance.smk"
+include: "workflow/rules/posthoc.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
@@ -33,6 +34,7 @@ rule all_tables:
     input:
         overall_tables(),
         [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
+        posthoc_tables(),
 
 
 rule headline_figures:
@@ -45,6 +47,7 @@ rule all_figures:
         rules.headline_figures.input,
         language_figures(),
         training_figures(),
+        transfer_figures(),
 
 
 rule audit:
