@@ -41,13 +41,14 @@ rule posthoc_table:
         sft=CONFIG.grid.sft_datasets,
         smoothings=CONFIG.evaluation.smoothing,
         methods=posthoc_methods(),
-        tiers=list(CONFIG.tiers),
+        tiers=tier_flags(),
+        transfer=CONFIG.evaluation.transfer_language,
         code=code("posthoc_table.py"),
     shell:
         "python $SCRIPTS/posthoc_table.py --selection {input.selection} --posthoc {input.posthoc:q}"
         " --benchmarks {params.benchmarks:q} --models {params.models:q} --sft {params.sft:q}"
         " --smoothings {params.smoothings} --confidence-methods {params.methods} --tiers {params.tiers:q}"
-        " --output-dir results/tables > {log} 2>&1"
+        " --transfer-language {params.transfer:q} --output-dir results/tables > {log} 2>&1"
 
 
 rule temperature_transfer:

@@ -1,4 +1,4 @@
-"""Calibrate one cell on one benchmark post hoc: temperatures fitted on one part of the questions, measured on the other.
+"""Calibrate one cell on one benchmark post hoc: fitted on one part of the questions, measured on the other.
 
     python workflow/scripts/posthoc.py --benchmark global-mmlu --cell model=gemma2-2b/sft=base/... --languages en yo \\
         --scores results/scores/benchmark=global-mmlu/model=.../high.parquet ... --tiers high=en low=yo \\
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.n_bins,
         share=arguments.share,
         transfer_language=arguments.transfer_language,
-        tiers={name: codes.split(",") for name, _, codes in (tier.partition("=") for tier in arguments.tiers)},
+        tiers=cli.read_tiers(arguments.tiers),
         content_free=content_free,
     )
     if arguments.transfer_language not in languages:
