@@ -20,9 +20,13 @@ from calgrid.tables import cells_of
 if TYPE_CHECKING:
     import altair as alt
 
-STEP = 13  # pixels a language
-WIDTH = 560  # of the figure, about; a panel of many languages fills it alone
-HEIGHT = 88  # of a panel
+STEP = 14  # pixels a language at least
+WIDEST = 30  # and at most
+WIDTH = 600  # of the figure, about; a panel of many languages fills it alone
+GAP = 20  # between panels
+HEIGHT = 84  # of a panel
+HEADROOM = 1.25  # above the highest point, for the tiers' names
+WORDY = 80  # pixels of a tier that has room for "resource" beside its name
 NO_TIER = "other"
 SERIES = (UNCALIBRATED, OWN, TRANSFER, POOLED_FIT)
 
@@ -48,8 +52,9 @@ def transfer(
         method: the confidence method.
         tiers: languages of each resource tier, in the figure's order.
 
-    Returns: a row a model, SFT set, language and calibration: model, sft, tier, language, calibration, ece, temperature,
-        n_questions (measured), n_bins and n_seeds; values are means over the seeds. Languages by tier, then by code.
+    Returns: a row a model, SFT set, language and calibration: model, sft, tier, language, calibration, ece,
+        temperature, n_questions (measured), n_bins and n_seeds; values are means over the seeds. Languages by tier,
+        then by code.
 
     Raises UserError for a model and SFT set without measurements.
     """
@@ -110,9 +115,10 @@ def transfer_chart(
     there = [name for name in SERIES if name in numbers["calibration"]]
     looks = {names[name]: theme.STYLES[place] for place, name in enumerate(SERIES) if name in there}
     rows = numbers.with_columns(series=pl.col("calibration").replace_strict(names))
-    width = STEP * len(languages)
-    columns = max(1, min(numbers["model"].n_unique(), WIDTH // (width + 20)))
-    top = 1.06 * max(rows["ece"].to_list())
+    across = rows["sft"].n_unique()
+    columns = across if across * (STEP * len(languages) + GAP) <= WIDTH else 1
+    step = max(STEP, min(WIDEST, (WIDTH / columns - GAP) / len(languages)))
+    top = HEADROOM * max(rows["ece"].to_list())
     panels = rows.partition_by("model", "sft", maintain_order=True)
     charts = [
         _panel(
@@ -120,6 +126,7 @@ def transfer_chart(
             languages,
             looks,
             top,
+            step,
             first=place % columns == 0,
             heads=place < columns,
             last=place >= len(panels) - columns,
@@ -141,7 +148,7 @@ def transfer_chart(
         title=alt.Title(
             f"Does a temperature transfer? {benchmark}", subtitle=subtitle, anchor="start", fontSize=13, offset=8
         ),
-        spacing={"row": 6, "column": 16},
+        spacing={"row": 8, "column": GAP},
     ).configure(**theme.config())
 
 
@@ -150,6 +157,7 @@ def _panel(
     languages: Sequence[str],
     looks: Mapping[str, theme.Style],
     top: float,
+    step: float,
     *,
     first: bool,
     heads: bool,
@@ -159,42 +167,49 @@ def _panel(
     """One model and SFT set; `heads`: with the tiers' names above it; `last`: with the languages below it."""
     import altair as alt
 
-    width = STEP * len(languages)
     names, styles = list(looks), list(looks.values())
     x_axis = alt.Axis(
-        title=None, labels=last, ticks=False, labelAngle=0, grid=False, labelPadding=4, labelOverlap=False, labelFontSize=8,
+        title=None,
+        labels=last,
+        ticks=False,
+        labelAngle=0,
+        grid=False,
+        labelPadding=4,
+        labelOverlap=False,
+        labelFontSize=8,
         labelFontWeight=alt.condition(f"datum.value == '{transfer_language}'", alt.value("bold"), alt.value("normal")),
-    )  # fmt: skip
+    )
     x = alt.X("language:N", sort=list(languages), scale=alt.Scale(domain=list(languages), padding=0), axis=x_axis)
-    scale = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("ece:Q", scale=scale, axis=alt.Axis(title="ECE" if first else None, labels=first, tickCount=4))
+    beside = alt.XOffset(
+        "series:N", sort=names, scale=alt.Scale(type="point", domain=names, range=[0.22 * step, 0.78 * step])
+    )
+    y_axis = alt.Axis(title="ECE" if first else None, labels=first, ticks=first, tickCount=4)
+    y_scale = alt.Scale(domain=[0, top], nice=False)
+    y = alt.Y("ece:Q", scale=y_scale, axis=y_axis)
     legend = alt.Legend(title=None, orient="top", symbolSize=70, labelFontSize=10, columns=4)
-    color = alt.Color(
-        "series:N", sort=names, scale=alt.Scale(domain=names, range=[s.color for s in styles]), legend=legend
-    )
-    shape = alt.Shape(
-        "series:N", sort=names, scale=alt.Scale(domain=names, range=[s.shape for s in styles]), legend=legend
-    )
+    colors = alt.Scale(domain=names, range=[style.color for style in styles])
+    shapes = alt.Scale(domain=names, range=[style.shape for style in styles])
+    color = alt.Color("series:N", sort=names, scale=colors, legend=legend)
+    shape = alt.Shape("series:N", sort=names, scale=shapes, legend=legend)
     data = alt.Chart(alt.InlineData(values=rows.to_dicts()))
-    words: dict[str, Any] = {"fontSize": 9, "color": theme.INK, "align": "left", "baseline": "bottom"}
-    layers: list[Any] = [
-        data.mark_rule(color="#d6d6d6", strokeWidth=1).encode(
-            x=x, y=alt.Y("min(ece):Q", scale=scale), y2=alt.Y2("max(ece):Q")
-        ),
-        data.mark_point(filled=True, size=26, opacity=0.9).encode(x=x, y=y, color=color, shape=shape),
-    ]
-    for place, tier in enumerate(
-        tiers := rows.select("tier", "language").unique(maintain_order=True)["tier"].to_list()
-    ):
-        if place and tiers[place - 1] != tier:
-            edge = alt.Chart(alt.InlineData(values=[{}])).mark_rule(color=theme.FAINT, strokeDash=[3, 3])
-            layers.append(edge.encode(x=alt.value(place * STEP)))
-        if heads and (not place or tiers[place - 1] != tier):
-            head = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=f"{tier} resource", dy=-3, **words)
-            layers.append(head.encode(x=alt.value(place * STEP + 1), y=alt.value(0)))
-    name = f"{rows['model'][0]}, {rows['sft'][0]}"
-    label = alt.Chart(alt.InlineData(values=[{}])).mark_text(
-        text=name, fontWeight="bold", **{**words, "baseline": "top", "fontSize": 10, "dx": 5, "dy": 4}
+    layers: list[Any] = []
+    tiers = rows.unique("language", maintain_order=True)["tier"].to_list()
+    for place, tier in enumerate(tiers):
+        if place and tiers[place - 1] == tier:
+            continue
+        one = alt.Chart(alt.InlineData(values=[{}]))
+        if place:
+            layers.append(one.mark_rule(color=theme.FAINT, strokeDash=[3, 3]).encode(x=alt.value(place * step)))
+        if heads:
+            text = f"{tier} resource" if tiers.count(tier) * step > WORDY else tier
+            head = one.mark_text(text=text, fontSize=9, color="#555555", align="left", baseline="top", dx=4, dy=4)
+            layers.append(head.encode(x=alt.value(place * step), y=alt.value(0)))
+    spread = data.mark_rule(color="#d6d6d6").encode(
+        x=x, y=alt.Y("min(ece):Q", scale=y_scale, axis=y_axis), y2=alt.Y2("max(ece):Q")
     )
-    layers.append(label.encode(x=alt.value(0), y=alt.value(0)))
-    return alt.LayerChart(layer=layers).properties(width=width, height=HEIGHT)
+    layers.append(spread)  # holds the points of one language together
+    layers.append(
+        data.mark_point(filled=True, size=22, opacity=1).encode(x=x, xOffset=beside, y=y, color=color, shape=shape)
+    )
+    name = alt.Title(f"{rows['model'][0]}, {rows['sft'][0]}", anchor="start", fontSize=10, offset=4)
+    return alt.LayerChart(layer=layers).properties(width=step * len(languages), height=HEIGHT, title=name)

@@ -15,6 +15,7 @@ from calgrid.tables import cells_of, printed
 
 MEAN_OF_TIER = "mean_over_tier"  # aggregations, beside `pooled`
 MEAN = "mean_over_languages"
+LONG = 45  # lines that a page has room for in \\footnotesize
 NAMES = {
     UNCALIBRATED: "--",
     OWN: "$T$ of the language",
@@ -50,8 +51,8 @@ def numbers(
         tiers: languages of each resource tier.
 
     Returns: a row a benchmark, confidence method, arm, calibration and aggregation, with the columns COLUMNS; means
-        over the seeds. Aggregations: `mean_over_tier` (the tier is `member`), `mean_over_languages`, `pooled`. `shown`: in
-        the printed table, which has every calibration of the arm without smoothing, and of the others none and the
+        over the seeds. Aggregations: `mean_over_tier` (the tier is `member`), `mean_over_languages`, `pooled`. `shown`:
+        in the printed table, which has every calibration of the arm without smoothing, and of the others none and the
         language's own temperature. `bold`: the least ECE, as printed, of what is shown of a model and SFT set.
 
     Raises UserError for an arm without measurements.
@@ -121,10 +122,11 @@ def table(numbers: pl.DataFrame, method: str, caption: str, transfer_language: s
     widths = [sum(column[0] == benchmark for column in columns) for benchmark in benchmarks]
     ends = [4 + sum(widths[: i + 1]) for i in range(len(widths))]
     heads = [escape(POOLED if aggregation == POOLED else member) for _, aggregation, member in columns]
+    rows = list(_rows(shown, columns, transfer_language))
     lines = [
         r"\begin{table}[tp]",
         r"\centering",
-        r"\footnotesize",
+        r"\scriptsize" if len(rows) > LONG else r"\footnotesize",
         r"\setlength{\tabcolsep}{3pt}",
         r"\setlength{\abovecaptionskip}{0pt}",  # the caption stands above the table
         r"\setlength{\belowcaptionskip}{6pt}",
@@ -137,7 +139,7 @@ def table(numbers: pl.DataFrame, method: str, caption: str, transfer_language: s
         + r" \\",
         " ".join(rf"\cmidrule(lr){{{end - n + 1}-{end}}}" for n, end in zip(widths, ends, strict=True)),
         " & ".join(["Model", "SFT set", r"$\beta$", "Post hoc", *heads]) + r" \\",
-        *_rows(shown, columns, transfer_language),
+        *rows,
     ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
@@ -184,9 +186,7 @@ def caption(numbers: pl.DataFrame, method: str, transfer_name: str, selected: st
             f"{', '.join(str(n) for n in shown['n_bins'].unique().sort())} equal-width bins;",
             f"learning rate {selected}{f'; means over {seeds} seeds' if seeds > 1 else ''}.",
             r"$\beta$: label smoothing. $T$: temperature with the least negative log-likelihood, fitted on one part of",
-            "the questions, of the language itself, of "
-            + escape(transfer_name)
-            + " alone, or of all languages together;",
+            "the questions, of the language itself, of " + escape(transfer_name) + ", or of all languages together;",
             *([] if without else ["contextual: divided by the mean distribution over content-free prompts;"]),
             "everything is measured on the other part, and a question is on the same side in every language.",
             "Bold: the least of a model and SFT set.",
