@@ -16,6 +16,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/metrics.smk"
 include: "workflow/rules/select.smk"
 include: "workflow/rules/significance.smk"
+include: "workflow/rules/posthoc.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/reproduction.smk"
@@ -38,6 +39,7 @@ rule all_tables:
         rules.reproduction.output.csv,
         rules.reproduction.output.claims,
         rules.reproduction.output.html,
+        posthoc_tables(),
 
 
 rule headline_figures:
@@ -51,6 +53,7 @@ rule all_figures:
         language_figures(),
         training_figures(),
         rules.reproduction.output.figure,
+        transfer_figures(),
 
 
 rule audit:

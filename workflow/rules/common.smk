@@ -19,6 +19,7 @@ from calgrid.grid import BASE_CELL, CELL, Cell
 from calgrid.sections import (
     BASE,
     CLDR_CORPUS,
+    CONTENT_FREE,
     VALIDATION_LOSS,
     Packing,
     Prompting,
@@ -178,7 +179,7 @@ def tuned_weights(wildcards):
 
 def shard_data(benchmark, shard):
     """Prepared questions of each language of a shard."""
-    entry("benchmarks", benchmark)
+    entry("benchmarks", grid.configured(benchmark))
     shards = grid.shards(CONFIG, benchmark)
     if shard not in shards:
         raise WorkflowError(f"benchmarks.{benchmark} has no shard {shard!r}; there are: {', '.join(shards)}")
@@ -189,7 +190,7 @@ def shard_examples(benchmark, shard):
     """Prepared examples of each language of a shard, where the prompt has any."""
     if not CONFIG.scoring.shots:
         return {}
-    return {language: grid.examples(benchmark, language) for language in shard_data(benchmark, shard)}
+    return {language: grid.examples(grid.configured(benchmark), language) for language in shard_data(benchmark, shard)}
 
 
 def shard_answer_words(benchmark, shard):
@@ -228,9 +229,23 @@ def model_tokens(model):
     """The tokens of all that the grid scores with a model."""
     return [
         grid.tokens(shard_prompt(benchmark, shard), benchmark, model, shard)
-        for benchmark in CONFIG.grid.benchmarks
+        for name in CONFIG.grid.benchmarks
+        for benchmark in [name, *content_free_prompts(name)]
         for shard in grid.shards_in_grid(CONFIG, benchmark)
     ]
+
+
+def content_free_prompts(benchmark):
+    """The name of a benchmark's content-free prompts, where the configuration has any."""
+    return [grid.content_free(benchmark)] if CONFIG.scoring.content_free else []
+
+
+def content_free_flags():
+    """How content-free prompts are made; one for each topic where the examples before them go by topic."""
+    texts = CONFIG.scoring.content_free
+    if not texts:
+        raise WorkflowError("scoring.content_free: empty; list texts that say nothing, such as [N/A]")
+    return [*(f"--text={text}" for text in texts), *(["--by-topic"] if CONFIG.scoring.shots else [])]
 
 
 def cell_scores(benchmark, cell):
@@ -239,14 +254,16 @@ def cell_scores(benchmark, cell):
 
 def scored_cells():
     """The cells that tables and figures ask for: all, or the base models and the selected ones."""
-    cells = grid.cells(CONFIG)
-    if CONFIG.scoring.cells == "all":
-        return cells
+    return grid.cells(CONFIG) if CONFIG.scoring.cells == "all" else selected_cells()
+
+
+def selected_cells():
+    """The base models, and the selected cells."""
     path = checkpoints.select.get().output[0]  # before it is written, Snakemake leaves here and comes again after
     from calgrid.selection import read_selection  # here: it imports polars
 
     selected = {cell for arm in read_selection(path).values() for cell in arm}
-    return [cell for cell in cells if cell.is_base or cell in selected]
+    return [cell for cell in grid.cells(CONFIG) if cell.is_base or cell in selected]
 
 
 def tier_flags():
@@ -264,6 +281,28 @@ def grid_metrics(benchmark):
 
 def grid_scores(benchmark):
     return [path for cell in scored_cells() for path in cell_scores(benchmark, cell.path)]
+
+
+def posthoc_methods():
+    """Confidence methods that are calibrated post hoc, the tables' first."""
+    return list(dict.fromkeys([CONFIG.evaluation.confidence_method, *CONFIG.evaluation.posthoc_methods]))
+
+
+def grid_posthoc(benchmark):
+    """Of the base models, and the selected cells of the smoothings that tables compare."""
+    return [
+        grid.posthoc(benchmark, cell.path)
+        for cell in selected_cells()
+        if cell.is_base or cell.smoothing in CONFIG.evaluation.smoothing
+    ]
+
+
+def content_free_scores(wildcards):
+    return [
+        path
+        for name in content_free_prompts(wildcards.benchmark)
+        for path in cell_scores(name, CELL.format(**wildcards))
+    ]
 
 
 def language_scores(benchmark, language, sft_datasets):
@@ -309,6 +348,14 @@ def language_tables(benchmark):
         for language in grid.languages(CONFIG, benchmark)
         for suffix in ("csv", "tex")
     ]
+
+
+def posthoc_tables():
+    return [f"results/tables/posthoc.{suffix}" for suffix in ("csv", "tex")]
+
+
+def transfer_figures():
+    return [f"results/figs/{benchmark}/temperature_transfer.svg" for benchmark in CONFIG.grid.benchmarks]
 
 
 def trained_cells(model, sft):

@@ -4,6 +4,7 @@ localrules:
     prepare_sft,
     prepare_benchmark,
     prepare_examples,
+    content_free,
 
 
 rule demo_data:
@@ -49,6 +50,8 @@ rule prepare_benchmark:
         manifest="results/data/benchmarks/{benchmark}/{language}.json",
     log:
         "results/logs/prepare_benchmark/{benchmark}/{language}.log",
+    wildcard_constraints:
+        benchmark=r"[^/=+]+",
     conda:
         "../../envs/calgrid.yaml"
     resources:
@@ -73,3 +76,25 @@ use rule prepare_benchmark as prepare_examples with:
         files=lambda w: source_files(entry("benchmarks", w.benchmark)),
         source=example_flags,
         version=versions.PREPARE_VERSION,
+
+
+# Prompts that say nothing, prepared as a benchmark of their own: it is tokenised and scored like any other.
+rule content_free:
+    input:
+        lambda w: prepared([grid.benchmark_data(w.benchmark, w.language)]),
+    output:
+        data=f"results/data/benchmarks/{{benchmark}}{CONTENT_FREE}/{{language}}.parquet",
+        manifest=f"results/data/benchmarks/{{benchmark}}{CONTENT_FREE}/{{language}}.json",
+    log:
+        "results/logs/content_free/{benchmark}/{language}.log",
+    wildcard_constraints:
+        benchmark=r"[^/=+]+",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        version=versions.CONTENT_FREE_VERSION,
+        questions=lambda w: grid.benchmark_data(w.benchmark, w.language),
+        flags=lambda w: content_free_flags(),
+    shell:
+        "python $SCRIPTS/content_free.py --questions {params.questions:q} {params.flags:q}"
+        " --output {output.data:q} --manifest {output.manifest:q} > {log:q} 2>&1"

@@ -16,9 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--scores", required=True, nargs="+", type=Path, help="the cell's score shards")
     parser.add_argument("--languages", required=True, nargs="+", help="languages to measure")
-    parser.add_argument(
-        "--tiers", nargs="*", default=[], help="languages of each resource tier: high=en,de low=yo (default: none)"
-    )
+    parser.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
     parser.add_argument(
         "--n-bins", nargs="+", type=int, default=[calibration.N_BINS], help="numbers of bins (default: %(default)s)"
     )
@@ -31,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from calgrid.metrics import measure
     from calgrid.store import QUESTION_ATTRIBUTES, read_scores
 
-    tiers = {name: codes.split(",") for name, _, codes in (tier.partition("=") for tier in arguments.tiers)}
+    tiers = cli.read_tiers(arguments.tiers)
     scores = read_scores(arguments.scores, arguments.languages, attributes=QUESTION_ATTRIBUTES)
     measured = measure(scores, arguments.n_bins, tiers, threads=arguments.threads)
     files.write_parquet(

@@ -6,7 +6,7 @@ matter of the tie rule, and auditing a benchmark is another concern than reading
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -143,3 +143,28 @@ def prepare(
     texts = ("question_id", "subject", "category", "cultural_sensitivity", "question")
     schema = pl.Schema([*((name, pl.String) for name in texts), ("options", pl.List(pl.String)), ("answer", pl.UInt8)])
     return pl.DataFrame(questions, schema=schema), rejects
+
+
+def content_free(questions: "pl.DataFrame", texts: Sequence[str], *, by_topic: bool = False) -> "pl.DataFrame":
+    """Prompts that say nothing, as rows like those of `prepare`: each text as the question and as every option.
+
+    One for each text and number of options that occurs; `by_topic`: and for each subject and category, which are null
+    otherwise. The answer is 0 and means nothing.
+    """
+    import polars as pl
+
+    topics = [pl.col(name) if by_topic else pl.lit(None, pl.String).alias(name) for name in ("subject", "category")]
+    kinds = questions.select(*topics, n_options=pl.col("options").list.len()).unique().sort(pl.all())
+    rows = [
+        {
+            "question_id": ", ".join([text, f"{n_options} options", *filter(None, (subject, category))]),
+            "subject": subject,
+            "category": category,
+            "question": text,
+            "options": [text] * n_options,
+            "answer": 0,
+        }
+        for subject, category, n_options in kinds.iter_rows()
+        for text in texts
+    ]
+    return pl.DataFrame(rows, schema=questions.schema)

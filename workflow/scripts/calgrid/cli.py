@@ -94,6 +94,17 @@ def add_table_looks(to: argparse.ArgumentParser) -> None:
     )
 
 
+def read_tiers(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """`TIER=CODE,CODE` arguments: the languages of each resource tier. Raises UserError for another form."""
+    tiers = {}
+    for argument in arguments:
+        name, equals, codes = argument.partition("=")
+        if not equals:
+            raise UserError(f"--tiers {argument!r}: write TIER=CODE,CODE")
+        tiers[name] = codes.split(",")
+    return tiers
+
+
 def add_confidence_method(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--confidence-method",

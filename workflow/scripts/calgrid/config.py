@@ -85,6 +85,10 @@ class Config(Section):
             for name in names:
                 if name not in known:
                     yield f"{field}: {name!r} is not in {where}{_suggest(name, known)}"
+        anywhere = sorted({language for benchmark in self.benchmarks.values() for language in benchmark.languages})
+        if evaluation.transfer_language not in anywhere:
+            hint = _suggest(evaluation.transfer_language, anywhere)
+            yield f"evaluation.transfer_language: {evaluation.transfer_language!r} is in no benchmark{hint}"
         if grid.languages != (ALL,):
             chosen = [self.benchmarks[name] for name in grid.benchmarks if name in self.benchmarks]
             known_languages = sorted({language for benchmark in chosen for language in benchmark.languages})
@@ -107,7 +111,7 @@ class Config(Section):
                     yield f"models.{name}.pretrain.corpus: {corpus!r} is unknown{hint}"
 
     def _duplicates(self) -> Iterable[str]:
-        for section in ("grid", "evaluation"):
+        for section in ("grid", "scoring", "evaluation"):
             for field, values in getattr(self, section):
                 if isinstance(values, tuple):
                     for value in sorted({str(v) for v in values if values.count(v) > 1}):

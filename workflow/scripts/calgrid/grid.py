@@ -16,7 +16,7 @@ from typing import Self
 
 from calgrid.config import Config
 from calgrid.errors import UserError
-from calgrid.sections import ALL, BASE, CLDR_CORPUS, NONE
+from calgrid.sections import ALL, BASE, CLDR_CORPUS, CONTENT_FREE, NONE
 
 CELL = "model={model}/sft={sft}/smoothing={smoothing}/lr={lr}/seed={seed}"  # as a wildcard pattern of Snakemake
 BASE_CELL = f"model={{model}}/sft={BASE}/smoothing={NONE}/lr={NONE}/seed={NONE}"
@@ -66,6 +66,16 @@ def cells(config: Config) -> list[Cell]:
     return base_cells(config) + tuned_cells(config)
 
 
+def content_free(benchmark: str) -> str:
+    """The name under which a benchmark's content-free prompts are prepared, tokenised and scored like a benchmark."""
+    return f"{benchmark}{CONTENT_FREE}"
+
+
+def configured(benchmark: str) -> str:
+    """The benchmark in the configuration: itself, or the one that content-free prompts go with."""
+    return benchmark.removesuffix(CONTENT_FREE)
+
+
 def shards(config: Config, benchmark: str) -> dict[str, list[str]]:
     """The languages of each shard of a benchmark, by the shard's name.
 
@@ -73,7 +83,7 @@ def shards(config: Config, benchmark: str) -> dict[str, list[str]]:
     A shard is scored whole, whichever of its languages the grid reports: a smaller selection must not
     overwrite a larger one's scores.
     """
-    entry = config.benchmarks[benchmark]
+    entry = config.benchmarks[configured(benchmark)]
     if entry.shards is not None:
         return {name: list(languages) for name, languages in entry.shards.items()}
     tiers = {language: tier for tier, languages in config.tiers.items() for language in languages}
@@ -86,7 +96,7 @@ def shards(config: Config, benchmark: str) -> dict[str, list[str]]:
 
 def languages(config: Config, benchmark: str) -> list[str]:
     """The languages of a benchmark that the grid reports, in the benchmark's order."""
-    known = config.benchmarks[benchmark].languages
+    known = config.benchmarks[configured(benchmark)].languages
     chosen = config.grid.languages
     return [language for language in known if chosen == (ALL,) or language in chosen]
 
@@ -142,6 +152,10 @@ def scores(benchmark: str, cell: str, shard: str) -> str:
 
 def metrics(benchmark: str, cell: str) -> str:
     return f"results/metrics/benchmark={benchmark}/{cell}/metrics.parquet"
+
+
+def posthoc(benchmark: str, cell: str) -> str:
+    return f"results/posthoc/benchmark={benchmark}/{cell}/posthoc.parquet"
 
 
 def packed(model: str, sft: str) -> str:

@@ -47,6 +47,7 @@ CORRECTIONS: tuple[str, ...] = get_args(Correction)
 BASE = "base"  # the `sft` of a model that was not tuned
 NONE = "none"  # its smoothing, learning rate and seed
 ALL = "all"  # as a language: every language of a benchmark; their questions pooled, in metrics
+CONTENT_FREE = "+content_free"  # ends the name of a benchmark's content-free prompts; no name in here has a "+"
 VALIDATION_LOSS = "validation_loss"
 CLDR_CORPUS = "cldr"  # the embedded pretraining corpus
 
@@ -329,6 +330,9 @@ class Scoring(Prompting):
     cells: Literal["all", "selected"] = Field(
         "all", description="all, or selected: the base models, and of each arm the selected learning rate alone"
     )
+    content_free: tuple[Annotated[str, Field(pattern=r"\S")], ...] = Field(
+        (), description="texts that say nothing, asked as question and as every option, for contextual calibration"
+    )
 
 
 class Audit(Section):
@@ -382,6 +386,13 @@ class Evaluation(Section):
     resamples: int = Field(1000, ge=100, description="resamples of the bootstrap over questions")
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="level of significance")
     correction: Correction = Field("none", description="none, or holm: italics by tests corrected for their number")
+    posthoc_methods: tuple[ConfidenceMethod, ...] = Field(
+        ("choice",), description="confidence methods calibrated post hoc, beside confidence_method"
+    )
+    posthoc_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="share of the questions that temperatures are fitted on; the others are measured"
+    )
+    transfer_language: str = Field("en", description="language whose temperature is tried in all others")
     headline_benchmark: str = Field(description="benchmark of results/figs/reliability_{language}.svg")
     headline_sft_datasets: tuple[str, ...] = Field(
         min_length=1, description="its rows: those of these SFT sets that are in the grid"

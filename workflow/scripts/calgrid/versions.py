@@ -12,6 +12,7 @@ from calgrid.files import content_hash
 
 DEMO_VERSION = 2  # 2: a split of examples, dev; 1: first version
 PREPARE_VERSION = 1  # 1: first version
+CONTENT_FREE_VERSION = 1  # 1: first version
 PRETRAIN_VERSION = 1  # 1: first version
 PACK_VERSION = 1  # 1: first version
 TRAIN_VERSION = 2  # 2: packed rows, dropout drawn by seed and step, weights written in bfloat16; 1: first version

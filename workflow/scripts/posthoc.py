@@ -1,0 +1,75 @@
+"""Calibrate one cell on one benchmark post hoc: fitted on one part of the questions, measured on the other.
+
+    python workflow/scripts/posthoc.py --benchmark global-mmlu --cell model=gemma2-2b/sft=base/... --languages en yo \\
+        --scores results/scores/benchmark=global-mmlu/model=.../high.parquet ... --tiers high=en low=yo \\
+        --output results/posthoc/....parquet
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from calgrid import calibration, cli, files
+from calgrid.grid import Cell
+from calgrid.sections import CONFIDENCE_METHODS
+
+log = logging.getLogger("posthoc")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--scores", required=True, nargs="+", type=Path, help="the cell's score shards")
+    parser.add_argument("--content-free", nargs="*", default=[], type=Path, help="its scores of content-free prompts")
+    parser.add_argument("--languages", required=True, nargs="+", help="languages to measure")
+    parser.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
+    parser.add_argument(
+        "--confidence-methods",
+        nargs="+",
+        default=["perplexity", "choice"],
+        choices=CONFIDENCE_METHODS,
+        help="how confidence is extracted (default: perplexity choice)",
+    )
+    parser.add_argument(
+        "--n-bins", type=int, default=calibration.N_BINS, help="equal-width bins (default: %(default)s)"
+    )
+    parser.add_argument("--share", type=float, default=0.5, help="of the questions, to fit on (default: %(default)s)")
+    parser.add_argument("--transfer-language", default="en", help="whose temperature is tried in all (default: en)")
+    parser.add_argument("--benchmark", required=True, help="recorded in the output")
+    parser.add_argument("--cell", required=True, type=Cell.parse, help="recorded in the output: model=.../sft=.../...")
+    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
+    arguments = parser.parse_args(argv)
+
+    from calgrid import posthoc
+    from calgrid.store import read_scores
+
+    languages, content_free = arguments.languages, None
+    scores = read_scores(arguments.scores, languages, arguments.confidence_methods)
+    if arguments.content_free:
+        content_free = posthoc.with_topics(
+            read_scores(arguments.content_free, languages, ["choice"]), arguments.content_free
+        )
+        scores = posthoc.with_topics(scores, arguments.scores)
+    measured = posthoc.measure(
+        scores,
+        arguments.confidence_methods,
+        arguments.n_bins,
+        share=arguments.share,
+        transfer_language=arguments.transfer_language,
+        tiers=cli.read_tiers(arguments.tiers),
+        content_free=content_free,
+    )
+    if arguments.transfer_language not in languages:
+        log.info("%s is not among the languages: its temperature is not tried", arguments.transfer_language)
+    at_bound = measured.filter("at_bound", grouping=posthoc.LANGUAGE)
+    for method, calibration_, language, value in at_bound.select(
+        "confidence_method", "calibration", "language", "temperature"
+    ).iter_rows():
+        log.info("%s, %s, %s: no temperature minimises the loss; taken: %g", method, calibration_, language, value)
+    files.write_parquet(
+        measured, arguments.output, files.provenance(benchmark=arguments.benchmark, cell=asdict(arguments.cell))
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,55 @@
+"""Draw ECE by language before and after temperature scaling: its own temperature, another language's, and pooled.
+
+    python workflow/scripts/temperature_transfer.py --benchmark global-mmlu --models gemma2-2b --sft tulu3 \\
+        --tiers high=en low=yo --selection results/selection.parquet \\
+        --posthoc results/posthoc/benchmark=global-mmlu/**/*.parquet --output results/figs/global-mmlu/transfer.svg
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from calgrid import cli
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--benchmark", required=True, help="the benchmark to show")
+    parser.add_argument("--models", required=True, nargs="+", help="models, in this order")
+    parser.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
+    parser.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
+    parser.add_argument("--transfer-language", default="en", help="whose temperature was tried in all (default: en)")
+    parser.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
+    parser.add_argument(
+        "--posthoc", required=True, nargs="+", type=Path, help="post-hoc calibration; of more cells too"
+    )
+    cli.add_confidence_method(parser)
+    parser.add_argument("--output", required=True, nargs="+", type=Path, help="figures to write: .svg, .png")
+    arguments = parser.parse_args(argv)
+
+    from calgrid import posthoc_figure, theme
+    from calgrid.languages import language_name
+    from calgrid.selection import read_selection
+    from calgrid.store import read_metrics
+
+    numbers = posthoc_figure.transfer(
+        arguments.models,
+        arguments.sft,
+        read_selection(arguments.selection),
+        read_metrics(arguments.posthoc),
+        benchmark=arguments.benchmark,
+        method=arguments.confidence_method,
+        tiers=cli.read_tiers(arguments.tiers),
+    )
+    chart = posthoc_figure.transfer_chart(
+        numbers,
+        benchmark=arguments.benchmark,
+        method=arguments.confidence_method,
+        transfer_language=arguments.transfer_language,
+        transfer_name=language_name(arguments.transfer_language),
+    )
+    for path in arguments.output:
+        theme.save(chart, path)
+
+
+if __name__ == "__main__":
+    cli.run(main)
