@@ -337,7 +337,8 @@ def smooth_ece(confidences: ArrayLike, hits: ArrayLike) -> float:
     """Smooth calibration error (Blasiok & Nakkiran 2024, https://arxiv.org/abs/2309.12236), in [0, 1]; without bins.
 
     smECE_s = integral over t in [0, 1] of |(1/N) sum_i k_s(t, c_i) (hit_i - c_i)|, k_s the Gaussian kernel of width s
-    reflected at 0 and 1; the result is the width s at which smECE_s = s. relplot computes it on a coarser mesh.
+    reflected at 0 and 1; the result is the width s at which smECE_s = s, from 2^-15 for none to 1 - 2^-15. Right within
+    2^-14 of the integral, but values in one cell of the mesh are one value. relplot computes it on a coarser mesh.
     Arguments as for `bins`.
     """
     c = _shares(confidences)
