@@ -1,5 +1,6 @@
-# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring` and
-# `make bench-training` set up and compare with what users would take instead (QUICK=1: in two or three minutes).
+# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring`,
+# `make bench-training` and `make bench-metrics` set up and compare with what users would take instead (QUICK=1: in two
+# or three minutes).
 # Needs Python 3.11 or newer (with its venv module), git and make.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
@@ -7,7 +8,7 @@ BIN = .venv/bin
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
 PEER = .venv/peer
 
-.PHONY: demo test lint lock bench-scoring bench-training
+.PHONY: demo test lint lock bench-scoring bench-training bench-metrics
 
 # One at a time in a folder; the lock that a killed one left behind is removed.
 demo: .venv/installed
@@ -37,6 +38,10 @@ lint: .venv/installed
 # The peers live in an environment of their own, of its own lock file.
 bench-scoring bench-training: bench-%: .venv/installed $(PEER)/installed
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/$*.py --peer-python $(PEER)/bin/python $(if $(QUICK),--quick)
+
+# Here the peer is a library of the test environment. WORK=folder keeps the synthetic scores (10 GB) there.
+bench-metrics: .venv/installed
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/measuring.py $(if $(QUICK),--quick) $(if $(WORK),--work "$(WORK)")
 
 $(PEER)/installed: benchmarks/requirements.lock .venv/installed
 	$(PYTHON) -m venv $(PEER)

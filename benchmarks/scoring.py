@@ -28,7 +28,7 @@ import material
 import startup
 from calgrid.prompts import questions_of, tokenize_language
 from calgrid.sections import Prompting
-from figures import Figure, parser, run
+from figures import Figure, peer_parser, run
 from lines import Worker
 
 log = logging.getLogger("bench")
@@ -354,7 +354,7 @@ LINES: dict[str, Callable[[Bench], list[Figure]]] = {
 
 
 def main() -> None:
-    flags = parser(__doc__, LINES)
+    flags = peer_parser(__doc__, LINES)
     flags.add_argument(
         "--batch-tokens", type=int, default=1024, help="padded tokens of a forward pass of ours, on the CPU"
     )

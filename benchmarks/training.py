@@ -24,7 +24,7 @@ import numpy as np
 import gpu
 import material
 from calgrid.chat import Example
-from figures import Figure, parser, run
+from figures import Figure, peer_parser, run
 from lines import Worker
 
 log = logging.getLogger("bench")
@@ -199,4 +199,4 @@ LINES: dict[str, Callable[[Bench], list[Figure]]] = {"gpu": on_gpu, "memory": me
 
 
 if __name__ == "__main__":
-    run(parser(__doc__, LINES).parse_args(), Bench, LINES, "peer")
+    run(peer_parser(__doc__, LINES).parse_args(), Bench, LINES, "peer")
