@@ -20,7 +20,8 @@ from calgrid.versions import TRAIN_VERSION
 
 TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
 CHEAP_AND_JOINT = {  # read all cells
-    *("select", "significance", "overall_tables", "all_tables", "language_tables_cldr4", "reproduction"),
+    *("select", "significance", "overall_tables", "all_tables", "language_tables_cldr4", "tables_page"),
+    *("posthoc", "posthoc_table", "reproduction"),
 }
 
 
@@ -51,6 +52,8 @@ def test_the_papers_grid_is_planned_without_network_in_time(tmp_path):
     assert len(plan["metrics"]) == 111 * 2
     assert len(plan["select"]) == 1
     assert len(plan["significance"]) == 2
+    assert len(plan["posthoc_table"]) == 2  # its cells are known once learning rates are selected
+    assert "content_free" not in plan
     tables = [path for rule in plan if "tables" in rule for path in plan[rule]]
     assert len(tables) == 2 * (2 + 42 + 29)
 
@@ -400,6 +403,45 @@ def test_only_selected_cells_are_scored_and_the_rest_later(finished, tmp_path):
 
     workflow.run(*missing, settings=every)
     assert workflow.plan("all_tables", figure, settings=selected) == {}
+
+
+def test_post_hoc_calibration_is_of_the_base_models_and_selected_cells(finished):
+    cells_there = cells([str(path) for path in (finished.folder / "results/posthoc").rglob("posthoc.parquet")])
+    chosen = read_selection(finished.folder / "results/selection.parquet")
+    assert cells_there == {Cell("tiny-llama"), *(cell for arm in chosen.values() for cell in arm)}
+    settings = {"grid": {"smoothing": [0.0, 0.1, 0.2]}}  # 0.2 is in no table that compares smoothings
+    assert "smoothing=0.2" not in str(finished.plan("results/tables/posthoc.csv", settings=settings).get("posthoc"))
+
+
+def test_content_free_prompts_are_scored_beside_the_questions(finished, tmp_path):
+    settings = {"scoring": {"content_free": ["N/A", "[MASK]"]}}
+    plan = finished.plan("all", settings=settings)
+    assert {path.split("/")[3] for path in plan.pop("content_free")} == {"cldr4+content_free"}
+    scored = plan.pop("score")
+    assert len(scored) == 3
+    assert {path.split("/")[2] for path in scored} == {"benchmark=cldr4+content_free"}
+    assert {path.split("/")[3] for path in plan.pop("tokenize")} == {"benchmark=cldr4+content_free"}
+    assert cells(plan.pop("posthoc")) == cells(scored)
+    assert set(plan) <= {"audit_model", "posthoc_table", "temperature_transfer", "all", "all_tables", "all_figures"}
+    few = finished.plan("results/tables/posthoc.csv", settings={"scoring": {"content_free": ["N/A"], "shots": 2}})
+    assert {Path(path).parts[3] for path in few["prepare_examples"]} == {"cldr4"}
+
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    workflow = Workflow(tmp_path, *TINY)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results/scores").rglob("*.parquet")}
+    workflow.run("results/tables/posthoc.csv", settings=settings)
+    assert workflow.plan("results/tables/posthoc.csv", settings=settings) == {}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    rows = pl.read_csv(tmp_path / "results/tables/posthoc.csv", schema_overrides={"smoothing": pl.String})
+    assert set(rows.filter(calibration="contextual")["confidence_method"]) == {"choice"}
+    scores = pl.read_parquet(tmp_path / scored[0], hive_partitioning=False)
+    assert set(scores["question_id"]) == {"N/A, 4 options", "[MASK], 4 options"}
+
+
+def test_content_free_prompts_are_asked_for_by_the_configuration_alone(finished):
+    done = finished.run("results/data/benchmarks/cldr4+content_free/yo.parquet", "--dry-run", check=False)
+    assert done.returncode
+    assert "scoring.content_free: empty; list texts that say nothing" in done.stdout + done.stderr
 
 
 def test_what_a_device_takes_at_once_trains_nothing_again(finished):

@@ -15,7 +15,7 @@ from calgrid.tables import cells_of, printed
 
 MEAN_OF_TIER = "mean_over_tier"  # aggregations, beside `pooled`
 MEAN = "mean_over_languages"
-LONG = 45  # lines that a page has room for in \\footnotesize
+LONG = 45  # lines that a page has room for in footnotesize
 NAMES = {
     UNCALIBRATED: "--",
     OWN: "$T$ of the language",
