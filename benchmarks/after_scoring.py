@@ -157,7 +157,9 @@ class SyntheticGrid:
         benchmarks: Collection[str] | None = None,
         shards: Collection[str] | None = None,
     ) -> None:
-        """Write the scores that are not there, by default of all cells, benchmarks and shards, and the records."""
+        """Write the scores that are not there, by default of all cells, benchmarks and shards, audits and records."""
+        for model in self.config.grid.models:
+            files.write_json(self.folder / grid.audit(model), {})
         for number, cell in enumerate(grid.tuned_cells(self.config)):
             files.write_json(self.folder / grid.train_record(cell.path), {"validation_loss": 2 + number % 7 / 10})
         with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:  # polars does not survive a fork
