@@ -19,6 +19,7 @@ include: "workflow/rules/significance.smk"
 include: "workflow/rules/posthoc.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/change_rates.smk"
 include: "workflow/rules/reproduction.smk"
 
 
@@ -36,6 +37,7 @@ rule all_tables:
         overall_tables(),
         [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
         "results/tables/index.html",
+        rules.change_rates.output,
         rules.reproduction.output.csv,
         rules.reproduction.output.claims,
         rules.reproduction.output.html,
@@ -52,6 +54,7 @@ rule all_figures:
         rules.headline_figures.input,
         language_figures(),
         training_figures(),
+        [f"results/figs/{benchmark}/change_rates.svg" for benchmark in CONFIG.grid.benchmarks],
         rules.reproduction.output.figure,
         transfer_figures(),
 

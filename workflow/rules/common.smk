@@ -409,6 +409,15 @@ def table_flags(smoothings):
     ]
 
 
+def change_rate_flags():
+    return [
+        *("--models", *CONFIG.grid.models),
+        *("--sft", *CONFIG.grid.sft_datasets),
+        *("--smoothings", *CONFIG.evaluation.smoothing),
+        *("--n-bins", str(CONFIG.evaluation.n_bins)),
+    ]
+
+
 def figure_flags():
     evaluation = CONFIG.evaluation
     return [

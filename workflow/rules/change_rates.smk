@@ -1,0 +1,38 @@
+# Change rates of the calibration errors by tuning: tables of all, a figure a benchmark.
+rule change_rates:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
+    output:
+        csv="results/tables/change_rates.csv",
+        tex="results/tables/change_rates.tex",
+    log:
+        "results/logs/change_rates.log",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=change_rate_flags(),
+        code=code("change_rates.py"),
+    shell:
+        "python $SCRIPTS/change_rates.py --selection {input.selection} --metrics {input.metrics:q} {params.flags:q}"
+        " --csv {output.csv} --tex {output.tex} > {log} 2>&1"
+
+
+rule change_rates_figure:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: grid_metrics(w.benchmark),
+    output:
+        "results/figs/{benchmark}/change_rates.{suffix}",
+    log:
+        "results/logs/figures/{benchmark}/change_rates.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=change_rate_flags(),
+        code=code("change_rates.py"),
+    shell:
+        "python $SCRIPTS/change_rates.py --selection {input.selection} --metrics {input.metrics:q} {params.flags:q}"
+        " --benchmark {wildcards.benchmark:q} --figures {output:q} > {log:q} 2>&1"
