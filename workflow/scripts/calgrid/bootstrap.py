@@ -117,7 +117,7 @@ class _Layout:
         found[rows, start + index] = values[:, MEANS.index("accuracy")] - confidence
         found[rows, start + m + index] = 1
         start += 2 * m
-        for k in range(p.shape[1]):
+        for k in range(int(part.questions.n_options.max())):
             has = part.questions.n_options > k
             of_class = np.minimum(p[has, k], 1.0)
             found[rows[has], start + k] = 1

@@ -147,7 +147,8 @@ def compare(
 
     Returns: the tests, with the columns TESTS (`statistics.Test`; differences are arm - what it is against; p_holm is
         corrected over the models, SFT sets, smoothings and languages of a FAMILY), and the intervals, with INTERVALS:
-        the value of each arm and base model, with its 95 % bootstrap interval.
+        the value of each arm and base model, with its 95 % bootstrap interval. That of a calibration error is around
+        what this many questions show on average, sampling's bias included (see `calibration.expected_ece`).
 
     One arm is in memory at a time, beside those that it is compared with.
     """
