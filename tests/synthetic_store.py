@@ -92,32 +92,24 @@ class Store:
             path.write_text(json.dumps({"validation_loss": loss}))
         return self
 
+    def build_metrics(self) -> None:
+        """Measure the scores as they lie."""
+        for (name, _, _), cell in product(self.benchmarks, self.cells):
+            metrics_program.main(
+                [
+                    *("--scores", str(self.path(grid.scores(name, cell.path, "all")))),
+                    *("--benchmark", name, "--cell", cell.path, "--languages", *self.languages),
+                    *("--tiers", *TIERS, "--n-bins", "30", "10"),
+                    *("--output", str(self.path(grid.metrics(name, cell.path)))),
+                ]
+            )
+
     def build(self) -> "Store":
         """Write scores and records, and run the programs up to the significance."""
         self.build_scores()
         records = [str(self.path(grid.train_record(cell.path))) for cell in self.tuned]
         select_program.main(["--train-json", *records, "--output", str(self.selection)])
-        for (name, _, _), cell in product(self.benchmarks, self.cells):
-            metrics_program.main(
-                [
-                    *("--scores", str(self.path(grid.scores(name, cell.path, "all")))),
-                    *(
-                        "--languages",
-                        *self.languages,
-                        "--tiers",
-                        *TIERS,
-                        "--n-bins",
-                        "30",
-                        "10",
-                        "--benchmark",
-                        name,
-                        "--cell",
-                        cell.path,
-                    ),
-                    *("--tiers", *TIERS, "--n-bins", "30", "10"),
-                    *("--output", str(self.path(grid.metrics(name, cell.path)))),
-                ]
-            )
+        self.build_metrics()
         for name, _, _ in self.benchmarks:
             significance_program.main(
                 [

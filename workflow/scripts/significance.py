@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         n_resamples=arguments.resamples,
         kind=arguments.t_test,
     )
-    provenance = files.provenance(benchmark=arguments.benchmark, t_test=arguments.t_test, resamples=arguments.resamples)
+    provenance = files.provenance(
+        benchmark=arguments.benchmark, t_test=arguments.t_test, n_bins=arguments.n_bins, resamples=arguments.resamples
+    )
     files.write_parquet(intervals, arguments.intervals, provenance)
     files.write_parquet(tests, arguments.output, provenance)
 

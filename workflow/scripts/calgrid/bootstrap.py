@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Values:
-    """The metrics METRICS of a set of questions."""
+    """The metrics METRICS of a set of questions; NaN in a resample that draws none of them."""
 
     observed: Floats  # (metrics,)
     resampled: Floats  # (R, metrics)
@@ -76,7 +76,9 @@ def bootstrap(parts: Sequence[Part], weights: Weights, n_bins: int) -> tuple[lis
     observed, resampled = np.zeros((1, layout.width)), np.zeros((len(weights), layout.width))
     for part in parts:
         contributions = layout.contributions(part, weights.shape[1])
-        one, many = contributions.sum(axis=0)[None], (weights @ contributions.astype(np.float32)).astype(np.float64)
+        one = contributions.sum(axis=0)[None]
+        with np.errstate(invalid="ignore"):  # an infinite nll that is not drawn: 0 * inf = NaN
+            many = (weights @ contributions.astype(np.float32)).astype(np.float64)
         found.append(_values(layout, one, many, [part], weights))
         observed += one
         resampled += many
@@ -115,7 +117,7 @@ class _Layout:
         found[rows, start + index] = values[:, MEANS.index("accuracy")] - confidence
         found[rows, start + m + index] = 1
         start += 2 * m
-        for k in range(p.shape[1]):
+        for k in range(int(part.questions.n_options.max())):
             has = part.questions.n_options > k
             of_class = np.minimum(p[has, k], 1.0)
             found[rows[has], start + k] = 1
@@ -144,7 +146,8 @@ class _Layout:
 
 def _values(layout: _Layout, observed: Floats, resampled: Floats, parts: Sequence[Part], weights: Weights) -> Values:
     gce = _rms_gce(parts, weights)
-    one, many = layout.metrics(observed), layout.metrics(resampled)
+    with np.errstate(invalid="ignore"):
+        one, many = layout.metrics(observed), layout.metrics(resampled)
     return Values(np.append(one[0], gce[0]), np.concatenate([many, gce[1:, None]], axis=1))
 
 
@@ -166,5 +169,6 @@ def _rms_gce(parts: Sequence[Part], weights: Weights) -> Floats:
     gaps = sparse.csr_array((hits - confidence, (index, cluster)), shape=(n_bins, weights.shape[1]))
     n_questions = weights @ np.bincount(cluster, minlength=weights.shape[1]).astype(np.float32)
     observed = np.linalg.norm(gaps.sum(axis=1)) / len(order)
-    resampled = np.linalg.norm(gaps @ weights.T, axis=0) / n_questions
+    with np.errstate(invalid="ignore"):
+        resampled = np.linalg.norm(gaps @ weights.T, axis=0) / n_questions
     return np.sqrt(np.append(observed, resampled))

@@ -8,12 +8,13 @@ Both arms are of the same model, each at its selected learning rate. Four tests,
 - `bootstrap`: of the calibration errors and the means; the same clusters, resampled (`calgrid.bootstrap`).
 - `seeds`: over the seeds' values, where an arm has several.
 
-With several seeds the value of an arm, in the first three, is the mean over its seeds.
+With several seeds the value of an arm, in the first three, is the mean over its seeds; these tests and the intervals
+speak of the models that were trained, not of others that other seeds would make.
 """
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ NO_SMOOTHING = "0.0"  # what smoothed arms are compared with; tuned ones, smooth
 _ARM = dict.fromkeys(("model", "sft", "smoothing"), pl.String)
 _PLACE = dict.fromkeys(("aggregation", "language", "metric"), pl.String)
 FAMILY = ["against", "confidence_method", "metric", "test", "aggregation"]  # of tests that are corrected together
+CELL = [field.name for field in fields(Cell)]
 TESTS = {
     **_ARM,
     "against": pl.String,
@@ -145,11 +147,13 @@ def compare(
 
     Returns: the tests, with the columns TESTS (`statistics.Test`; differences are arm - what it is against; p_holm is
         corrected over the models, SFT sets, smoothings and languages of a FAMILY), and the intervals, with INTERVALS:
-        the value of each arm and base model, with its 95 % bootstrap interval.
+        the value of each arm and base model, with its 95 % bootstrap interval. That of a calibration error is around
+        what this many questions show on average, sampling's bias included (see `calibration.expected_ece`).
 
     One arm is in memory at a time, beside those that it is compared with.
     """
     tabled = metrics.filter(pl.col("grouping").is_in([POOLED, LANGUAGE]), pl.col("n_bins") == n_bins)
+    _check_languages(tabled)
     languages = tabled.filter(grouping=LANGUAGE)["language"].unique().sort().to_list()
     if not languages:
         raise UserError(f"--metrics: none has {n_bins} bins; measure them with --n-bins {n_bins}")
@@ -184,9 +188,10 @@ def _intervals(found: Measured, languages: Sequence[str], arm: Arm, method: str)
     sizes |= {language: (int(n), 1) for language, n in zip(languages, of_language, strict=True)}
     for aggregation, language, values in found.places(languages):
         n_questions, n_languages = sizes[language]
-        errors = values.resampled.std(axis=0, ddof=1)
+        with np.errstate(invalid="ignore"):  # an infinite nll has no interval
+            errors = values.resampled.std(axis=0, ddof=1)
         for metric, value, error in zip(bootstrap.METRICS, values.observed, errors, strict=True):
-            low, high = normal_interval(float(value), float(error))
+            low, high = normal_interval(float(value), float(error)) if np.isfinite(error) else (None, None)
             yield {
                 **dict(zip(_ARM, arm, strict=True)),
                 **{"confidence_method": method, "aggregation": aggregation, "language": language, "metric": metric},
@@ -199,7 +204,7 @@ def _of_values(
 ) -> Iterator[dict[str, object]]:
     """Tests over languages, and over seeds where both arms have several, of every metric and confidence method."""
     first, second = (_values(metrics, of) for of in (cells, against))
-    seeded = min(first["seed"].n_unique(), second["seed"].n_unique()) > 1
+    seeded = len(set(first["seed"]) & set(second["seed"])) > 1
     group = ["confidence_method", "grouping", "language"]
     means = [frame.group_by(group).agg(pl.col(METRICS).mean()).sort(group) for frame in (first, second)]
     for method in means[0]["confidence_method"].unique().sort():
@@ -219,11 +224,22 @@ def _of_values(
                 yield {**common, **place, **t_test(both[metric], both[f"{metric}_against"])._asdict()}
 
 
+def _check_languages(metrics: pl.DataFrame) -> None:
+    """Raise UserError unless every cell has the same languages: values are paired by them."""
+    of_cell = metrics.filter(grouping=LANGUAGE).group_by(CELL).agg(pl.col("language").unique())
+    everywhere = set(metrics.filter(grouping=LANGUAGE)["language"])
+    for *cell, languages in of_cell.sort(CELL).iter_rows():
+        if lacking := everywhere - set(languages):
+            raise UserError(
+                f"{Cell(*cell).path}: no metrics of language {min(lacking)!r}, which other cells have; measure it again"
+            )
+
+
 def _values(metrics: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
     """The pooled and the languages' metrics of an arm's cells."""
     wanted = pl.DataFrame([vars(cell) for cell in cells])
-    found = metrics.join(wanted, on=wanted.columns, how="semi")
-    if lacking := set(cells) - {Cell(*row) for row in found.select(wanted.columns).unique().iter_rows()}:
+    found = metrics.join(wanted, on=CELL, how="semi")
+    if lacking := set(cells) - {Cell(*row) for row in found.select(CELL).unique().iter_rows()}:
         raise UserError(f"no metrics of the selected cell {min(lacking).path}; give its file among --metrics")
     return found
 
@@ -238,17 +254,20 @@ def _of_questions(
             f"model {keys['model']}, SFT set {keys['sft']}, smoothing {keys['smoothing']}: other questions in language "
             f"{languages[lone[0][0]]!r} than {against.cells[0].path}; score both on the same questions"
         )
-    differences = found.per_question - against.per_question
+    with np.errstate(invalid="ignore"):  # inf - inf, of an nll: NaN, and no test
+        differences = np.where(asked[:, :, None], found.per_question - against.per_question, 0.0)
     parts = [(POOLED, ALL, list(range(len(languages)))), *((LANGUAGE, name, [i]) for i, name in enumerate(languages))]
     for aggregation, language, rows in parts:
         counts = asked[rows].sum(axis=0)
         for column, metric in enumerate(MEANS):
-            sums = np.nansum(differences[rows, :, column], axis=0)
+            sums = differences[rows, :, column].sum(axis=0)
+            size = np.nanmax(np.abs(against.per_question[rows, :, column]))
             place = {"test": QUESTIONS, "aggregation": aggregation, "language": language, "metric": metric}
-            yield {**keys, **place, **clustered_t_test(sums[counts > 0], counts[counts > 0])._asdict()}
+            yield {**keys, **place, **clustered_t_test(sums[counts > 0], counts[counts > 0], size)._asdict()}
     for (aggregation, language, a), (_, _, b) in zip(found.places(languages), against.places(languages), strict=True):
         clusters = asked.any(axis=0) if language == ALL else asked[languages.index(language)]
-        observed, resampled = a.observed - b.observed, a.resampled - b.resampled
+        with np.errstate(invalid="ignore"):
+            observed, resampled = a.observed - b.observed, a.resampled - b.resampled
         for column, metric in enumerate(bootstrap.METRICS):
             test = from_resamples(float(observed[column]), resampled[:, column], int(clusters.sum()))
             place = {"test": BOOTSTRAP, "aggregation": aggregation, "language": language, "metric": metric}
