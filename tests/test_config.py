@@ -123,7 +123,7 @@ MISTAKES = [
     (
         "evaluation/posthoc_methods",
         ["letters"],
-        "evaluation.posthoc_methods.0: 'letters': input should be 'perplexity'",
+        "evaluation.posthoc_methods.0: 'letters': input should be",
     ),
     (
         "evaluation/transfer_language",

@@ -15,6 +15,7 @@ import posthoc_table as table_program
 import select_lr as select_program
 import temperature_transfer as figure_program
 from calgrid import benchmarks, calibration, files, posthoc, posthoc_figure, posthoc_table, store
+from calgrid.data_sources import lowest
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.selection import read_selection
@@ -117,6 +118,12 @@ def test_the_split_goes_by_the_id_alone():
     third = posthoc.split(ids, 0.3)
     assert 0.27 < third.mean() < 0.33
     assert not (third & ~posthoc.split(ids, 0.5)).any()  # a smaller share is a part of a larger one
+
+
+def test_a_sample_by_max_questions_is_on_both_sides():
+    ids = [f"q{i}" for i in range(5000)]
+    sample = [ids[i] for i in lowest(ids, 400)]
+    assert 0.4 < posthoc.split(sample).mean() < 0.6
 
 
 def test_no_question_is_on_both_sides_over_42_languages(monkeypatch):

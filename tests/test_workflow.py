@@ -422,7 +422,7 @@ def test_content_free_prompts_are_scored_beside_the_questions(finished, tmp_path
     assert {path.split("/")[2] for path in scored} == {"benchmark=cldr4+content_free"}
     assert {path.split("/")[3] for path in plan.pop("tokenize")} == {"benchmark=cldr4+content_free"}
     assert cells(plan.pop("posthoc")) == cells(scored)
-    assert set(plan) <= {"audit_model", "posthoc_table", "temperature_transfer", "all", "all_tables", "all_figures"}
+    assert set(plan) <= {"posthoc_table", "temperature_transfer", "all", "all_tables", "all_figures"}
     few = finished.plan("results/tables/posthoc.csv", settings={"scoring": {"content_free": ["N/A"], "shots": 2}})
     assert {Path(path).parts[3] for path in few["prepare_examples"]} == {"cldr4"}
 

@@ -226,11 +226,14 @@ def shard_tokens(wildcards):
 
 
 def model_tokens(model):
-    """The tokens of all that the grid scores with a model."""
+    """The tokens of all questions that the grid scores with a model.
+
+    Without content-free prompts: their options do read alike, and an audit stands before every training, which listing
+    them later is not to touch.
+    """
     return [
         grid.tokens(shard_prompt(benchmark, shard), benchmark, model, shard)
-        for name in CONFIG.grid.benchmarks
-        for benchmark in [name, *content_free_prompts(name)]
+        for benchmark in CONFIG.grid.benchmarks
         for shard in grid.shards_in_grid(CONFIG, benchmark)
     ]
 

@@ -52,10 +52,12 @@ class Arm(NamedTuple):
 def split(question_ids: Iterable[str], share: float = 0.5) -> Booleans:
     """(N,), true where a question is in the part that temperatures are fitted on, about `share` of all.
 
-    By a hash of the id alone: the same for every language, model, benchmark and run.
+    By a hash of the id alone: the same for every language, model, benchmark and run. Another hash than the one by
+    which `max_questions` samples, which would leave a sample on one side.
     """
     bound = int(share * 2**64)
-    return np.array([int.from_bytes(sha256(name.encode()).digest()[:8], "big") < bound for name in question_ids], bool)
+    digests = (sha256(f"posthoc {name}".encode()).digest() for name in question_ids)
+    return np.array([int.from_bytes(digest[:8], "big") < bound for digest in digests], bool)
 
 
 def temperature(values: ArrayLike, answers: ArrayLike, n_options: ArrayLike, groups: ArrayLike | None = None) -> Floats:
