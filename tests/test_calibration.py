@@ -347,6 +347,8 @@ def test_deviation_from_0_to_1_is_a_guess():
 def test_deviation_of_no_draw_and_of_certain_draws_is_0_and_many_are_held():
     found = calibration.mean_absolute_deviation([0, 1, 1, 3], [0, 0, 1, 3], [0, 0, 1, 3])
     assert found.tolist() == [0, 0, 0, 0]
+    assert calibration.expected_ece([5e-324, 0.0]) == 0  # no smaller number
+    assert calibration.expected_ece([1e-200] * 3) == pytest.approx(2e-200)
     n = 600_000
     half = calibration.mean_absolute_deviation(n, n / 2, n / 4)
     assert half == pytest.approx(math.sqrt(n / 4) * math.sqrt(2 / math.pi), rel=1e-5)
@@ -579,6 +581,15 @@ def test_ranges_of_distributions(data):
 def test_bin_index_follows_its_definition_on_and_beside_edges(confidence, n_bins):
     expected = [max((m for m in range(n_bins) if c > m / n_bins), default=0) for c in confidence]
     assert calibration.bin_index(confidence, n_bins).tolist() == expected
+
+
+def test_bin_index_on_every_edge():
+    """Where m / M times M is rounded above m (M = 25, for one) or below it (22), too."""
+    for n_bins in range(1, 101):
+        edges = np.arange(1, n_bins + 1) / n_bins
+        assert calibration.bin_index(edges, n_bins).tolist() == list(range(n_bins))
+        above = np.nextafter(edges[:-1], 1)
+        assert calibration.bin_index([0.0, *above], n_bins).tolist() == list(range(n_bins))
 
 
 def test_equal_mass_bins_by_hand():

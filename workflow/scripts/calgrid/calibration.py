@@ -326,7 +326,7 @@ def mean_absolute_deviation(count: ArrayLike, total: ArrayLike, squares: ArrayLi
     some = s > 0
     p = np.divide(q, s, out=np.zeros_like(s), where=some)
     p = p.clip(np.divide(s, n, out=np.zeros_like(s), where=some), 1.0)  # in exact arithmetic it lies there
-    size = np.divide(s, p, out=np.zeros_like(s), where=some)
+    size = np.divide(s, p, out=n.copy(), where=p > 0)  # p = 0 of a sum so small that s/n is none
     v = np.floor(s) + 1
     rest = np.maximum(size - v + 1, 0.0)  # below 0 by rounding alone
     logs = gammaln(size + 1) - gammaln(v) - gammaln(rest) + xlogy(v, p) + xlog1py(rest, -p)
