@@ -253,7 +253,7 @@ def test_false_alarms_are_5_percent():
     """Ours: 5 % within the binomial 99 % interval. Taking each language's copy of a question for a unit: about 30 %.
 
     Of 300 experiments with 5 languages. The variance of a pooled mean is 1 + 4 r times what independent units would
-    give, r the correlation of a question's differences between languages; here it is about 0.8.
+    give, r the correlation of a question's differences between languages.
     """
     alarms = (p_values(EXPERIMENTS, 0) < 0.05).mean(axis=0)
     low, high = scipy.stats.binom.interval(0.99, EXPERIMENTS, 0.05)
