@@ -1,13 +1,17 @@
 """`calgrid.open_results`, and every query of docs/queries.md."""
 
 import re
+import shutil
+from itertools import product
 
 import polars as pl
 import pytest
-from synthetic_store import Store
+from synthetic_store import TIERS, Store
 from workflow import ROOT
 
 import calgrid
+import posthoc
+from calgrid import grid as calgrid_grid
 from calgrid.errors import UserError
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/queries.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -15,7 +19,19 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/queries.md").read_text
 
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory):
-    return Store(tmp_path_factory.mktemp("store"), n_questions=40).build()
+    store = Store(tmp_path_factory.mktemp("store"), n_questions=40).build()
+    for (name, _, _), cell in product(store.benchmarks, store.cells):
+        posthoc.main(
+            [
+                *("--scores", str(store.path(calgrid_grid.scores(name, cell.path, "all")))),
+                *("--languages", *store.languages, "--tiers", *TIERS, "--benchmark", name, "--cell", cell.path),
+                *("--output", str(store.path(calgrid_grid.posthoc(name, cell.path)))),
+            ]
+        )
+    content_free = store.path(calgrid_grid.scores(calgrid_grid.content_free("four"), store.cells[0].path, "all"))
+    content_free.parent.mkdir(parents=True)
+    shutil.copyfile(store.path(calgrid_grid.scores("four", store.cells[0].path, "all")), content_free)
+    return store
 
 
 def test_every_query_of_the_documentation_runs(grid, monkeypatch):
@@ -45,7 +61,14 @@ def results_of(grid):
 
 def test_frames_are_lazy_and_keep_spellings(grid):
     results = results_of(grid)
-    for frame in (results.scores, results.metrics, results.selection, results.tests, results.intervals):
+    for frame in (
+        results.scores,
+        results.metrics,
+        results.posthoc,
+        results.selection,
+        results.tests,
+        results.intervals,
+    ):
         assert isinstance(frame, pl.LazyFrame)
     assert results.metrics.select("smoothing", "lr").unique().collect().sort(pl.all()).rows() == [
         *((smoothing, lr) for smoothing in ("0.0", "0.1", "0.2") for lr in ("1e-5", "5e-5")),
@@ -53,6 +76,8 @@ def test_frames_are_lazy_and_keep_spellings(grid):
     ]
     assert set(results.tests.collect()["benchmark"]) == set(results.intervals.collect()["benchmark"]) == {"four", "ten"}
     assert results.scores.select(pl.len()).collect().item() == len(grid.cells) * 2 * 4 * 40
+    assert results.content_free.select(pl.len()).collect().item() == 4 * 40  # never among the scores
+    assert results.content_free.collect()["benchmark"].unique().to_list() == ["four+content_free"]
 
 
 def test_what_is_not_there_is_named(tmp_path):

@@ -9,6 +9,7 @@ import polars as pl
 
 from calgrid.errors import UserError
 from calgrid.grid import Cell
+from calgrid.sections import CONTENT_FREE
 
 # What the folders say, as strings: `1e-5` stays as it is spelt, whatever else the store holds.
 PARTS: Mapping[str, type[pl.DataType]] = dict.fromkeys(["benchmark", *(f.name for f in fields(Cell))], pl.String)
@@ -30,12 +31,22 @@ class Results:
     @property
     def scores(self) -> pl.LazyFrame:
         """A row a question of each cell and benchmark, as docs/scores.md describes."""
-        return self._scan("scores/**/*.parquet")
+        return self._scan("scores/**/*.parquet").filter(~pl.col("benchmark").str.ends_with(CONTENT_FREE))
+
+    @property
+    def content_free(self) -> pl.LazyFrame:
+        """The same of content-free prompts, where some were scored; the benchmark's name ends with +content_free."""
+        return self._scan(f"scores/benchmark=*{CONTENT_FREE}/**/*.parquet")
 
     @property
     def metrics(self) -> pl.LazyFrame:
         """A row a group of questions, confidence method and number of bins of each cell (`metrics.measure`)."""
         return self._scan("metrics/**/*.parquet")
+
+    @property
+    def posthoc(self) -> pl.LazyFrame:
+        """A row a group of questions, confidence method and calibration of each selected cell (`posthoc.measure`)."""
+        return self._scan("posthoc/**/*.parquet")
 
     @property
     def selection(self) -> pl.LazyFrame:
