@@ -160,6 +160,8 @@ class SyntheticGrid:
         """Write the scores that are not there, by default of all cells, benchmarks and shards, and the records."""
         for number, cell in enumerate(grid.tuned_cells(self.config)):
             files.write_json(self.folder / grid.train_record(cell.path), {"validation_loss": 2 + number % 7 / 10})
+        for model in self.config.grid.models:
+            files.write_json(self.folder / grid.audit(model), {})  # has to be there, and is not read
         with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:  # polars does not survive a fork
             waiting = [
                 pool.submit(benchmark.write, path, zlib.crc32(relative.encode()), members)
