@@ -32,7 +32,7 @@ BEFORE = ("data", "train", "tokenize", "score")  # .smk files of the stages up t
 MADE_BEFORE = ("audits", "checkpoints", "data", "demo", "models", "packed", "pretrained", "scores", "tokens")
 RULE = re.compile(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)", re.MULTILINE)
 PLANNED = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.MULTILINE)  # in a dry run
-QUESTION_BYTES = 60  # of scores on disk; 50 of those with four options, 55 of those with up to ten
+QUESTION_BYTES = 60  # of scores on disk; 50 of those with four options
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Workflow:
 
     def program(self, target: str, times: int) -> list[processes.Cost]:
         """Cost of the program that makes `target`, as the workflow starts it, a few times; what it needs is made."""
+        self.clear()
         *needed, own = self.planned(target)
         for command in needed:
             self._run(command)
@@ -97,15 +98,19 @@ class Workflow:
             (self.folder / shlex.split(path)[0]).parent.mkdir(parents=True, exist_ok=True)
         return processes.alone(["bash", "-c", command], self.folder, self.environment)
 
+    def clear(self) -> None:
+        """Remove what comes after the scores."""
+        for path in self.results.iterdir() if self.results.exists() else ():
+            if path.name not in MADE_BEFORE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(self.folder / ".snakemake", ignore_errors=True)
+
     def make(self, *targets: str) -> processes.Cost:
         """Make all of `targets` that comes after the scores, anew: what is there of it is removed.
 
         Raises: LookupError, as `planned`.
         """
-        for path in self.results.iterdir() if self.results.exists() else ():
-            if path.name not in MADE_BEFORE:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.rmtree(self.folder / ".snakemake", ignore_errors=True)
+        self.clear()
         self.planned(*targets)
         command = self.after_scoring(*targets, "--quiet", "rules", "--show-failed-logs")
         return processes.together(command, self.folder, self.environment, self.folder / "snakemake.log")
