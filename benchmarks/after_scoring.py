@@ -31,7 +31,8 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 BEFORE = ("data", "train", "tokenize", "score")  # .smk files of the stages up to the scores
 MADE_BEFORE = ("audits", "checkpoints", "data", "demo", "models", "packed", "pretrained", "scores", "tokens")
 RULE = re.compile(r"^(?:rule|checkpoint|use rule \w+ as) (\w+)", re.MULTILINE)
-QUESTION_BYTES = 60  # of scores on disk; 50 of those with four options, 55 of those with up to ten
+PLANNED = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$", re.MULTILINE)  # in a dry run
+QUESTION_BYTES = 60  # of scores on disk; 50 of those with four options
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,23 @@ class Workflow:
     def after_scoring(self, *targets: str) -> list[str]:
         return self.command(*targets, "--allowed-rules", *self.allowed)
 
-    def planned(self, target: str) -> list[str]:
-        """The shell commands that make `target`, its own last. Raises RuntimeError where there are no scores for it."""
-        plan = self.after_scoring(target, "--dry-run", "--printshellcmds")
+    def planned(self, *targets: str) -> list[str]:
+        """The shell commands that make `targets`, in their order.
+
+        Raises: LookupError where something of the stages up to the scores is missing; since the workflow has a
+        checkpoint, Snakemake plans to make it, whatever rules are allowed.
+        """
+        plan = self.after_scoring(*targets, "--dry-run", "--printshellcmds")
         done = subprocess.run(plan, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{target} can't be made of the results in {self.results}:\n{done.stdout + done.stderr}")
+        others = set(PLANNED.findall(done.stdout)) - set(self.allowed)
+        if done.returncode or others:
+            why = f"{', '.join(sorted(others))} would run" if others else (done.stdout + done.stderr)[-3000:]
+            raise LookupError(f"{' '.join(targets)} can't be made of what {self.results} holds: {why}")
         return re.findall(r"^Shell command: (.*)$", done.stdout, re.MULTILINE)
 
     def program(self, target: str, times: int) -> list[processes.Cost]:
         """Cost of the program that makes `target`, as the workflow starts it, a few times; what it needs is made."""
+        self.clear()
         *needed, own = self.planned(target)
         for command in needed:
             self._run(command)
@@ -90,19 +98,22 @@ class Workflow:
             (self.folder / shlex.split(path)[0]).parent.mkdir(parents=True, exist_ok=True)
         return processes.alone(["bash", "-c", command], self.folder, self.environment)
 
-    def make(self, *targets: str) -> processes.Cost:
-        """Make all of `targets` that comes after the scores, anew: what is there of it is removed."""
+    def clear(self) -> None:
+        """Remove what comes after the scores."""
         for path in self.results.iterdir() if self.results.exists() else ():
             if path.name not in MADE_BEFORE:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.folder / ".snakemake", ignore_errors=True)
+
+    def make(self, *targets: str) -> processes.Cost:
+        """Make all of `targets` that comes after the scores, anew: what is there of it is removed.
+
+        Raises: LookupError, as `planned`.
+        """
+        self.clear()
+        self.planned(*targets)
         command = self.after_scoring(*targets, "--quiet", "rules", "--show-failed-logs")
         return processes.together(command, self.folder, self.environment, self.folder / "snakemake.log")
-
-    def complete(self, *targets: str) -> bool:
-        """Whether all that `targets` take from the stages up to the scores is there."""
-        plan = self.after_scoring(*targets, "--dry-run", "--quiet")
-        return subprocess.run(plan, capture_output=True).returncode == 0
 
 
 def copied(results: Path, workflow: Workflow) -> Workflow:
@@ -162,6 +173,8 @@ class SyntheticGrid:
             files.write_json(self.folder / grid.audit(model), {})
         for number, cell in enumerate(grid.tuned_cells(self.config)):
             files.write_json(self.folder / grid.train_record(cell.path), {"validation_loss": 2 + number % 7 / 10})
+        for model in self.config.grid.models:
+            files.write_json(self.folder / grid.audit(model), {})  # has to be there, and is not read
         with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:  # polars does not survive a fork
             waiting = [
                 pool.submit(benchmark.write, path, zlib.crc32(relative.encode()), members)

@@ -19,6 +19,7 @@ class Cost:
     """What a command took."""
 
     seconds: float  # wall time
+    cpu: float  # seconds of all its cores
     bytes: int  # of resident memory, at most
 
 
@@ -49,7 +50,7 @@ def together(
     Raises: RuntimeError with the log's end if the command fails.
     """
     greatest = 0
-    started = time.perf_counter()
+    used, started = _cpu(), time.perf_counter()
     with (
         log.open("w") as output,
         subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT) as process,
@@ -64,7 +65,7 @@ def together(
     if process.returncode:
         end = log.read_text()[-3000:]
         raise RuntimeError(f"{' '.join(command)} ended with status {process.returncode}:\n{end}")
-    return Cost(taken, greatest)
+    return Cost(taken, _cpu() - used, greatest)
 
 
 def resident(pid: int) -> int:
@@ -85,12 +86,18 @@ def resident(pid: int) -> int:
     return total
 
 
+def _cpu() -> float:
+    """Seconds that the ended processes below this one have computed."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main(command: Sequence[str]) -> int:
     started = time.perf_counter()
     done = subprocess.run(command, stdout=sys.stderr)
     taken = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(json.dumps(asdict(Cost(taken, peak))))
+    print(json.dumps(asdict(Cost(taken, _cpu(), peak))))
     return done.returncode
 
 
