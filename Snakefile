@@ -19,6 +19,7 @@ include: "workflow/rules/significance.smk"
 include: "workflow/rules/posthoc.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/overview.smk"
 include: "workflow/rules/reproduction.smk"
 
 
@@ -54,6 +55,7 @@ rule all_figures:
         training_figures(),
         rules.reproduction.output.figure,
         transfer_figures(),
+        overview_figures(),
 
 
 rule audit:

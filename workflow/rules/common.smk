@@ -279,6 +279,22 @@ def grid_metrics(benchmark):
     return [grid.metrics(benchmark, cell.path) for cell in scored_cells()]
 
 
+def selected_metrics(benchmark, smoothings):
+    """Of the base models, and the selected cells of these smoothings."""
+    check_benchmark(benchmark)
+    return [
+        grid.metrics(benchmark, cell.path) for cell in selected_cells() if cell.is_base or cell.smoothing in smoothings
+    ]
+
+
+def check_benchmark(benchmark):
+    """Raise WorkflowError for a benchmark that the grid does not report, in the path of a figure."""
+    if benchmark not in CONFIG.grid.benchmarks:
+        raise WorkflowError(
+            f"benchmark {benchmark!r} is not in the grid; there are: {', '.join(CONFIG.grid.benchmarks)}"
+        )
+
+
 def grid_scores(benchmark):
     return [path for cell in scored_cells() for path in cell_scores(benchmark, cell.path)]
 
@@ -358,6 +374,10 @@ def transfer_figures():
     return [f"results/figs/{benchmark}/temperature_transfer.svg" for benchmark in CONFIG.grid.benchmarks]
 
 
+def overview_figures():
+    return [f"results/figs/{benchmark}/{figure}.svg" for benchmark in CONFIG.grid.benchmarks for figure in ("heatmap",)]
+
+
 def trained_cells(model, sft):
     """The trainings of the grid that a figure of their curves shows."""
     found = [cell for cell in grid.tuned_cells(CONFIG) if (cell.model, cell.sft) == (model, sft)]
@@ -399,13 +419,16 @@ def table_looks():
 
 
 def table_flags(smoothings):
+    return [*overview_flags(smoothings), *table_looks()]
+
+
+def overview_flags(smoothings):
     return [
         *("--models", *CONFIG.grid.models),
         *("--sft", *CONFIG.grid.sft_datasets),
         *("--smoothings", *smoothings),
         *("--confidence-method", CONFIG.evaluation.confidence_method),
         *("--n-bins", str(CONFIG.evaluation.n_bins)),
-        *table_looks(),
     ]
 
 
