@@ -375,7 +375,11 @@ def transfer_figures():
 
 
 def overview_figures():
-    return [f"results/figs/{benchmark}/{figure}.svg" for benchmark in CONFIG.grid.benchmarks for figure in ("heatmap",)]
+    return [
+        f"results/figs/{benchmark}/{figure}.svg"
+        for benchmark in CONFIG.grid.benchmarks
+        for figure in ("heatmap", "arrows")
+    ]
 
 
 def trained_cells(model, sft):

@@ -18,3 +18,24 @@ rule heatmap:
     shell:
         "python $SCRIPTS/heatmap.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule arrows:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: selected_metrics(w.benchmark, CONFIG.evaluation.smoothing),
+    output:
+        "results/figs/{benchmark}/arrows.{suffix}",
+    log:
+        "results/logs/figures/{benchmark}/arrows.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=overview_flags(CONFIG.evaluation.smoothing),
+        tiers=tier_flags(),
+        code=code("arrows.py"),
+    shell:
+        "python $SCRIPTS/arrows.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
