@@ -279,20 +279,18 @@ def grid_metrics(benchmark):
     return [grid.metrics(benchmark, cell.path) for cell in scored_cells()]
 
 
-def selected_metrics(benchmark, smoothings):
-    """Of the base models, and the selected cells of these smoothings."""
-    check_benchmark(benchmark)
-    return [
-        grid.metrics(benchmark, cell.path) for cell in selected_cells() if cell.is_base or cell.smoothing in smoothings
-    ]
-
-
-def check_benchmark(benchmark):
-    """Raise WorkflowError for a benchmark that the grid does not report, in the path of a figure."""
+def figure_metrics(benchmark, cells):
+    """The metrics of cells, for results/figs/{benchmark}/."""
     if benchmark not in CONFIG.grid.benchmarks:
         raise WorkflowError(
             f"benchmark {benchmark!r} is not in the grid; there are: {', '.join(CONFIG.grid.benchmarks)}"
         )
+    return [grid.metrics(benchmark, cell.path) for cell in cells]
+
+
+def compared_cells(smoothings):
+    """The base models, and the selected cells of these smoothings."""
+    return [cell for cell in selected_cells() if cell.is_base or cell.smoothing in smoothings]
 
 
 def grid_scores(benchmark):
@@ -306,11 +304,7 @@ def posthoc_methods():
 
 def grid_posthoc(benchmark):
     """Of the base models, and the selected cells of the smoothings that tables compare."""
-    return [
-        grid.posthoc(benchmark, cell.path)
-        for cell in selected_cells()
-        if cell.is_base or cell.smoothing in CONFIG.evaluation.smoothing
-    ]
+    return [grid.posthoc(benchmark, cell.path) for cell in compared_cells(CONFIG.evaluation.smoothing)]
 
 
 def content_free_scores(wildcards):
@@ -378,7 +372,7 @@ def overview_figures():
     return [
         f"results/figs/{benchmark}/{figure}.svg"
         for benchmark in CONFIG.grid.benchmarks
-        for figure in ("heatmap", "arrows")
+        for figure in ("heatmap", "arrows", "lr_sensitivity")
     ]
 
 

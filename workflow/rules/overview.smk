@@ -2,7 +2,7 @@
 rule heatmap:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: selected_metrics(w.benchmark, CONFIG.grid.smoothing),
+        metrics=lambda w: figure_metrics(w.benchmark, compared_cells(CONFIG.grid.smoothing)),
     output:
         "results/figs/{benchmark}/heatmap.{suffix}",
     log:
@@ -23,7 +23,7 @@ rule heatmap:
 rule arrows:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: selected_metrics(w.benchmark, CONFIG.evaluation.smoothing),
+        metrics=lambda w: figure_metrics(w.benchmark, compared_cells(CONFIG.evaluation.smoothing)),
     output:
         "results/figs/{benchmark}/arrows.{suffix}",
     log:
@@ -39,3 +39,23 @@ rule arrows:
     shell:
         "python $SCRIPTS/arrows.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule lr_sensitivity:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: figure_metrics(w.benchmark, scored_cells()),
+    output:
+        "results/figs/{benchmark}/lr_sensitivity.{suffix}",
+    log:
+        "results/logs/figures/{benchmark}/lr_sensitivity.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=overview_flags(CONFIG.grid.smoothing),
+        code=code("lr_sensitivity.py"),
+    shell:
+        "python $SCRIPTS/lr_sensitivity.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        " --metrics {input.metrics:q} {params.flags:q} --output {output:q} > {log:q} 2>&1"
