@@ -127,8 +127,9 @@ def lr_sensitivity_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, 
         for place, column in enumerate(columns)
     ]
     subtitle = [
-        "ECE and accuracy of all languages pooled; validation loss without smoothing, nats a token. At each rate, smoothings",
-        f"side by side. Ringed: the selected learning rate. Dotted: the base model. {overview.settings(numbers, method, n_bins)}",
+        "ECE and accuracy of all languages pooled; validation loss without smoothing, nats a token.",
+        "Ringed: the selected learning rate. Dotted: the base model. Smoothings stand side by side at each rate.",
+        overview.settings(numbers, method, n_bins),
     ]
     return alt.concat(
         *panels,
