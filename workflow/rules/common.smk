@@ -279,12 +279,13 @@ def grid_metrics(benchmark):
     return [grid.metrics(benchmark, cell.path) for cell in scored_cells()]
 
 
-def figure_metrics(benchmark, cells):
-    """The metrics of cells, for results/figs/{benchmark}/."""
+def figure_metrics(benchmark, smoothings=None):
+    """For results/figs/{benchmark}/: of the compared cells of these smoothings, or else of all that are scored."""
     if benchmark not in CONFIG.grid.benchmarks:
         raise WorkflowError(
             f"benchmark {benchmark!r} is not in the grid; there are: {', '.join(CONFIG.grid.benchmarks)}"
         )
+    cells = scored_cells() if smoothings is None else compared_cells(smoothings)
     return [grid.metrics(benchmark, cell.path) for cell in cells]
 
 

@@ -2,7 +2,7 @@
 rule heatmap:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: figure_metrics(w.benchmark, compared_cells(CONFIG.grid.smoothing)),
+        metrics=lambda w: figure_metrics(w.benchmark, CONFIG.grid.smoothing),
     output:
         "results/figs/{benchmark}/heatmap.{suffix}",
     log:
@@ -23,7 +23,7 @@ rule heatmap:
 rule arrows:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: figure_metrics(w.benchmark, compared_cells(CONFIG.evaluation.smoothing)),
+        metrics=lambda w: figure_metrics(w.benchmark, CONFIG.evaluation.smoothing),
     output:
         "results/figs/{benchmark}/arrows.{suffix}",
     log:
@@ -44,7 +44,7 @@ rule arrows:
 rule lr_sensitivity:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: figure_metrics(w.benchmark, scored_cells()),
+        metrics=lambda w: figure_metrics(w.benchmark),
     output:
         "results/figs/{benchmark}/lr_sensitivity.{suffix}",
     log:
