@@ -28,6 +28,7 @@ WIDTH, WIDEST = 720, 330  # pixels of a row of panels, and of a panel at most
 SHAPES = (0.5, 1.1)  # height over width of a panel, least and most
 GAP = 14  # pixels between panels
 MARGIN = 0.05  # of the range of the values, on each side
+LEAST = 0.02  # and no less, where they are all about the same
 HEAD = "M0,0L0.75,2L-0.75,2Z"  # its tip is the arrow's end
 HEAD_LENGTH = 6.0  # pixels
 DOT = 5.0  # pixels that a base model's mark is wide
@@ -137,7 +138,7 @@ class Frame:
 
 def _range(values: Sequence[float]) -> Point:
     low, high = min(values), max(values)
-    margin = MARGIN * max(high - low, 0.01)
+    margin = max(MARGIN * (high - low), LEAST)
     return low - margin, high + margin
 
 
