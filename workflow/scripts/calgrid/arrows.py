@@ -209,7 +209,8 @@ def _panel(
         axis=alt.Axis(title="Accuracy" if first else None, labels=first, ticks=first, tickCount=5),
     )
     legend: dict[str, Any] = {
-        "orient": "top", "titleOrient": "left", "labelFontSize": 10, "titleFontSize": 10, "titleFontWeight": "normal",
+        "orient": "top", "titleOrient": "left", "padding": 6, "labelFontSize": 10, "titleFontSize": 10,
+        "titleFontWeight": "normal",
     }  # fmt: skip
     of_tiers = alt.Legend(title="Resource tier", symbolSize=40, **legend)
     of_stages = alt.Legend(title="Arrow to", symbolType="stroke", symbolStrokeWidth=1.4, symbolSize=300, **legend)
