@@ -20,6 +20,7 @@ include: "workflow/rules/posthoc.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/change_rates.smk"
+include: "workflow/rules/overview.smk"
 include: "workflow/rules/reproduction.smk"
 
 
@@ -57,6 +58,7 @@ rule all_figures:
         [f"results/figs/{benchmark}/change_rates.svg" for benchmark in CONFIG.grid.benchmarks],
         rules.reproduction.output.figure,
         transfer_figures(),
+        overview_figures(),
 
 
 rule audit:

@@ -282,6 +282,21 @@ def grid_metrics(benchmark):
     return [grid.metrics(benchmark, cell.path) for cell in scored_cells()]
 
 
+def figure_metrics(benchmark, smoothings=None):
+    """For results/figs/{benchmark}/: of the compared cells of these smoothings, or else of all that are scored."""
+    if benchmark not in CONFIG.grid.benchmarks:
+        raise WorkflowError(
+            f"benchmark {benchmark!r} is not in the grid; there are: {', '.join(CONFIG.grid.benchmarks)}"
+        )
+    cells = scored_cells() if smoothings is None else compared_cells(smoothings)
+    return [grid.metrics(benchmark, cell.path) for cell in cells]
+
+
+def compared_cells(smoothings):
+    """The base models, and the selected cells of these smoothings."""
+    return [cell for cell in selected_cells() if cell.is_base or cell.smoothing in smoothings]
+
+
 def grid_scores(benchmark):
     return [path for cell in scored_cells() for path in cell_scores(benchmark, cell.path)]
 
@@ -293,11 +308,7 @@ def posthoc_methods():
 
 def grid_posthoc(benchmark):
     """Of the base models, and the selected cells of the smoothings that tables compare."""
-    return [
-        grid.posthoc(benchmark, cell.path)
-        for cell in selected_cells()
-        if cell.is_base or cell.smoothing in CONFIG.evaluation.smoothing
-    ]
+    return [grid.posthoc(benchmark, cell.path) for cell in compared_cells(CONFIG.evaluation.smoothing)]
 
 
 def content_free_scores(wildcards):
@@ -361,6 +372,14 @@ def transfer_figures():
     return [f"results/figs/{benchmark}/temperature_transfer.svg" for benchmark in CONFIG.grid.benchmarks]
 
 
+def overview_figures():
+    return [
+        f"results/figs/{benchmark}/{figure}.svg"
+        for benchmark in CONFIG.grid.benchmarks
+        for figure in ("heatmap", "arrows", "lr_sensitivity")
+    ]
+
+
 def trained_cells(model, sft):
     """The trainings of the grid that a figure of their curves shows."""
     found = [cell for cell in grid.tuned_cells(CONFIG) if (cell.model, cell.sft) == (model, sft)]
@@ -402,13 +421,16 @@ def table_looks():
 
 
 def table_flags(smoothings):
+    return [*overview_flags(smoothings), *table_looks()]
+
+
+def overview_flags(smoothings):
     return [
         *("--models", *CONFIG.grid.models),
         *("--sft", *CONFIG.grid.sft_datasets),
         *("--smoothings", *smoothings),
         *("--confidence-method", CONFIG.evaluation.confidence_method),
         *("--n-bins", str(CONFIG.evaluation.n_bins)),
-        *table_looks(),
     ]
 
 

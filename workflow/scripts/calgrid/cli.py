@@ -94,6 +94,23 @@ def add_table_looks(to: argparse.ArgumentParser) -> None:
     )
 
 
+def add_overview_flags(to: argparse.ArgumentParser) -> None:
+    """Add what the figures of a whole benchmark share."""
+    to.add_argument("--benchmark", required=True, help="the benchmark to show")
+    to.add_argument("--models", required=True, nargs="+", help="models, in this order")
+    to.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
+    to.add_argument("--smoothings", required=True, nargs="+", help="label smoothings, in this order")
+    to.add_argument("--selection", required=True, type=Path, help="which learning rates were selected")
+    to.add_argument("--metrics", required=True, nargs="+", type=Path, help="metrics of the cells; of more cells too")
+    to.add_argument("--n-bins", type=int, default=30, help="of the calibration errors (default: %(default)s)")
+    add_confidence_method(to)
+    to.add_argument("--output", required=True, nargs="+", type=Path, help="figures to write: .svg, .png")
+
+
+def add_tiers(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
+
+
 def read_tiers(arguments: Sequence[str]) -> dict[str, list[str]]:
     """`TIER=CODE,CODE` arguments: the languages of each resource tier. Raises UserError for another form."""
     tiers = {}

@@ -1,0 +1,61 @@
+# Figures of a whole benchmark, from the metrics of its cells alone; as SVG, or as PNG where that is asked for.
+rule heatmap:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: figure_metrics(w.benchmark, CONFIG.grid.smoothing),
+    output:
+        "results/figs/{benchmark}/heatmap.{suffix}",
+    log:
+        "results/logs/figures/{benchmark}/heatmap.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=overview_flags(CONFIG.grid.smoothing),
+        tiers=tier_flags(),
+        code=code("heatmap.py"),
+    shell:
+        "python $SCRIPTS/heatmap.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule arrows:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: figure_metrics(w.benchmark, CONFIG.evaluation.smoothing),
+    output:
+        "results/figs/{benchmark}/arrows.{suffix}",
+    log:
+        "results/logs/figures/{benchmark}/arrows.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=overview_flags(CONFIG.evaluation.smoothing),
+        tiers=tier_flags(),
+        code=code("arrows.py"),
+    shell:
+        "python $SCRIPTS/arrows.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule lr_sensitivity:
+    input:
+        selection="results/selection.parquet",
+        metrics=lambda w: figure_metrics(w.benchmark),
+    output:
+        "results/figs/{benchmark}/lr_sensitivity.{suffix}",
+    log:
+        "results/logs/figures/{benchmark}/lr_sensitivity.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        flags=overview_flags(CONFIG.grid.smoothing),
+        code=code("lr_sensitivity.py"),
+    shell:
+        "python $SCRIPTS/lr_sensitivity.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        " --metrics {input.metrics:q} {params.flags:q} --output {output:q} > {log:q} 2>&1"
