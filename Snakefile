@@ -53,6 +53,7 @@ rule headline_figures:
 rule all_figures:
     input:
         rules.headline_figures.input,
+        "results/figs/figure1.svg",
         language_figures(),
         training_figures(),
         [f"results/figs/{benchmark}/change_rates.svg" for benchmark in CONFIG.grid.benchmarks],

@@ -3,15 +3,17 @@
 import re
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import polars as pl
 import pytest
 from synthetic_store import Store
 
 import reliability as program
-from calgrid import calibration, figures, store, theme
+from calgrid import calibration, reliability, store, theme
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.metrics import judge
+from calgrid.panels import FEW
 from calgrid.selection import read_selection
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,7 +25,7 @@ def grid(tmp_path_factory):
 
 
 def numbers(grid, sft, smoothings, models=None, **changes):
-    return figures.reliability(
+    return reliability.reliability(
         models or grid.models,
         sft,
         smoothings,
@@ -52,11 +54,52 @@ def test_base_rows_have_one_series(grid):
 
 def test_seeds_are_taken_together(tmp_path):
     small = Store(tmp_path, models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1")).build()
-    found = figures.reliability(
+    found = reliability.reliability(
         ["m"], ["s"], ["0.0"], read_selection(small.selection), store.by_cell(small.scores("four"), "four"),
         language="en", method="perplexity", n_bins=5,
     )  # fmt: skip
     assert found.group_by("smoothing").agg(n=pl.col("count").sum())["n"].to_list() == [60, 60]
+
+
+def plain_band(confidence, correct, n_bins, draws):
+    """Drawing question by question, each with all its seeds."""
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(draws):
+        chosen = rng.integers(0, len(confidence), len(confidence))
+        found.append(calibration.bins(confidence[chosen].ravel(), correct[chosen].ravel(), n_bins).accuracy)
+    return np.nanquantile(found, [0.025, 0.975], axis=0)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_band_is_that_of_drawing_questions(seeds):
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.3, 0.9, (300, seeds))
+    correct = rng.uniform(size=(300, 1)) < confidence  # the seeds of a question are alike
+    low, high = reliability.accuracy_band(confidence, correct, 5)
+    count = calibration.bins(confidence.ravel(), correct.ravel(), 5).count
+    assert (np.isnan(low) == (count < FEW * seeds)).all()
+    expected = plain_band(confidence, correct, 5, 2000)
+    np.testing.assert_allclose([low[1:], high[1:]], expected[:, 1:], atol=0.02)
+
+
+def test_few_questions_have_no_band(grid):
+    found = numbers(grid, ["tulu3"], ["0.0"])
+    assert found.filter(pl.col("count") < FEW)["low"].null_count() == len(found.filter(pl.col("count") < FEW)) > 0
+    enough = found.filter(pl.col("count") >= FEW)
+    assert (enough["low"] <= enough["accuracy"]).all()
+    assert (enough["accuracy"] <= enough["high"]).all()
+
+
+def test_seeds_of_other_questions_are_refused(tmp_path):
+    small = Store(tmp_path, models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1")).build()
+    path = next(path for path in small.scores("four") if "seed=1" in str(path))
+    pl.read_parquet(path, hive_partitioning=False).filter(pl.col("question_id") != "q00003").write_parquet(path)
+    with pytest.raises(UserError, match=r"seed=1: has other questions than model=m/.*seed=0; score both on the same"):
+        reliability.reliability(
+            ["m"], ["s"], ["0.0"], read_selection(small.selection), store.by_cell(small.scores("four"), "four"),
+            language="en", method="perplexity", n_bins=5,
+        )  # fmt: skip
 
 
 def draw(grid, tmp_path, *flags, name="figure.svg"):
@@ -72,7 +115,9 @@ def draw(grid, tmp_path, *flags, name="figure.svg"):
 
 
 def texts(root):
-    return ["".join(node.itertext()) for node in root.iter(f"{SVG}text")]
+    nodes = list(root.iter(f"{SVG}text"))
+    lines = [line for node in nodes for line in node.iter(f"{SVG}tspan")]  # of a text of several lines
+    return ["".join(node.itertext()) for node in [*nodes, *lines]]
 
 
 def paths(root, color):
@@ -84,7 +129,8 @@ def test_svg(grid, tmp_path):
     root = ElementTree.parse(output).getroot()
     found = texts(root)
     assert "Yoruba (yo), ten" in found
-    assert "80 questions; confidence: perplexity; 10 equal-width bins (faint: fewer than 10 questions)" in found
+    assert "80 questions; confidence: perplexity; 10 equal-width bins" in found
+    assert "Faint: fewer than 10 questions. Bands: 95 % bootstrap intervals of the accuracy" in found
     for text in ("base", "tuned, no smoothing", "tuned, smoothing 0.1", "perfect calibration"):
         assert found.count(text) == 1
     for text in ("Tuned on tulu3", "Tuned on alpaca"):
@@ -139,5 +185,5 @@ def test_refusals(grid, tmp_path):
     with pytest.raises(UserError, match=r"no scores of the selected cell model=tiny-a/sft=tulu3/smoothing=0.1"):
         draw(grid, tmp_path, "--sft", "tulu3", "--smoothings", "0.1", "--scores", *without)
     many = numbers(grid, ["tulu3"], ["0.0"]).with_columns(smoothing=pl.int_range(pl.len()).cast(str))
-    with pytest.raises(UserError, match="at most 5 smoothings"):
-        figures.reliability_chart(many, "", "")
+    with pytest.raises(UserError, match="at most 6 series, not"):
+        reliability.reliability_chart(many, "", "")

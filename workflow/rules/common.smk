@@ -333,6 +333,25 @@ def language_scores(benchmark, language, sft_datasets):
     ]
 
 
+def figure1_languages():
+    """Those of the configuration that the grid reports, or its first ones where none is."""
+    reported = grid.languages(CONFIG, CONFIG.evaluation.headline_benchmark)
+    return [name for name in CONFIG.evaluation.figure1_languages if name in reported] or reported[:6]
+
+
+def figure1_scores():
+    """The shards of Figure 1's languages: base models, and those tuned without smoothing."""
+    benchmark = CONFIG.evaluation.headline_benchmark
+    sft = in_grid(CONFIG.evaluation.headline_sft_datasets)[0]
+    shards = dict.fromkeys(grid.shard_of(CONFIG, benchmark, language) for language in figure1_languages())
+    return [
+        grid.scores(benchmark, cell.path, shard)
+        for cell in scored_cells()
+        if cell.is_base or (cell.sft == sft and cell.smoothing == "0.0")
+        for shard in shards
+    ]
+
+
 def in_grid(sft_datasets):
     """Those of the SFT sets that are in the grid, or all of the grid's where none is."""
     return [name for name in sft_datasets if name in CONFIG.grid.sft_datasets] or list(CONFIG.grid.sft_datasets)

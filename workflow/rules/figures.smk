@@ -1,4 +1,5 @@
-# Figures: reliability of one language, from the scores of its shard alone; curves of training.
+# Figures: reliability of one language, from the scores of its shard alone, and of several; curves of training. As SVG, or
+# as PNG where that is asked for.
 rule headline_figure:
     input:
         selection="results/selection.parquet",
@@ -6,9 +7,11 @@ rule headline_figure:
             CONFIG.evaluation.headline_benchmark, w.language, in_grid(CONFIG.evaluation.headline_sft_datasets)
         ),
     output:
-        "results/figs/reliability_{language}.svg",
+        "results/figs/reliability_{language}.{suffix}",
     log:
-        "results/logs/figures/reliability_{language}.log",
+        "results/logs/figures/reliability_{language}.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -22,14 +25,42 @@ rule headline_figure:
         " --output {output:q} > {log:q} 2>&1"
 
 
+rule figure1:
+    input:
+        selection="results/selection.parquet",
+        scores=lambda w: figure1_scores(),
+    output:
+        "results/figs/figure1.{suffix}",
+    log:
+        "results/logs/figures/figure1.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
+    conda:
+        "../../envs/calgrid.yaml"
+    params:
+        benchmark=CONFIG.evaluation.headline_benchmark,
+        languages=figure1_languages(),
+        models=CONFIG.grid.models,
+        sft=in_grid(CONFIG.evaluation.headline_sft_datasets)[0],
+        method=CONFIG.evaluation.confidence_method,
+        n_bins=CONFIG.evaluation.figure_bins,
+        code=code("figure1.py"),
+    shell:
+        "python $SCRIPTS/figure1.py --benchmark {params.benchmark:q} --languages {params.languages:q}"
+        " --models {params.models:q} --sft {params.sft:q} --selection {input.selection} --scores {input.scores:q}"
+        " --confidence-method {params.method} --n-bins {params.n_bins} --output {output:q} > {log:q} 2>&1"
+
+
 rule language_figure:
     input:
         selection="results/selection.parquet",
         scores=lambda w: language_scores(w.benchmark, w.language, figure_sft_datasets(w.sft)),
     output:
-        "results/figs/{benchmark}/{sft}/reliability_{language}.svg",
+        "results/figs/{benchmark}/{sft}/reliability_{language}.{suffix}",
     log:
-        "results/logs/figures/{benchmark}/{sft}/reliability_{language}.log",
+        "results/logs/figures/{benchmark}/{sft}/reliability_{language}.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -45,12 +76,13 @@ rule training_curves:
     input:
         lambda w: [grid.train_record(cell.path) for cell in trained_cells(w.model, w.sft)],
     output:
-        "results/figs/training_{model}_{sft}.svg",
+        "results/figs/training_{model}_{sft}.{suffix}",
     log:
-        "results/logs/figures/training_{model}_{sft}.log",
+        "results/logs/figures/training_{model}_{sft}.{suffix}.log",
     wildcard_constraints:
         model="|".join(map(re.escape, CONFIG.models)),
         sft="|".join(map(re.escape, CONFIG.sft_datasets)),
+        suffix="svg|png",
     conda:
         "../../envs/calgrid.yaml"
     params:

@@ -56,9 +56,11 @@ rule temperature_transfer:
         selection="results/selection.parquet",
         posthoc=lambda w: grid_posthoc(w.benchmark),
     output:
-        "results/figs/{benchmark}/temperature_transfer.svg",
+        "results/figs/{benchmark}/temperature_transfer.{suffix}",
     log:
-        "results/logs/figures/{benchmark}/temperature_transfer.log",
+        "results/logs/figures/{benchmark}/temperature_transfer.{suffix}.log",
+    wildcard_constraints:
+        suffix="svg|png",
     conda:
         "../../envs/calgrid.yaml"
     params:

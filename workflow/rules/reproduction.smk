@@ -9,6 +9,7 @@ rule reproduction:
         claims="results/tables/reproduction_claims.csv",
         html="results/tables/reproduction.html",
         figure="results/figs/reproduction.svg",
+        png="results/figs/reproduction.png",
     log:
         "results/logs/reproduction.log",
     conda:
@@ -19,4 +20,4 @@ rule reproduction:
     shell:
         "python $SCRIPTS/reproduction.py --selection {input.selection} --metrics {input.metrics:q}"
         " --intervals {input.intervals:q} --csv {output.csv} --claims {output.claims} --html {output.html}"
-        " --figures {output.figure} > {log} 2>&1"
+        " --figures {output.figure} {output.png} > {log} 2>&1"

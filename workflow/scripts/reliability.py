@@ -31,12 +31,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", required=True, nargs="+", type=Path, help="figures to write: .svg, .png")
     arguments = parser.parse_args(argv)
 
-    from calgrid import figures, theme
+    from calgrid import reliability, theme
     from calgrid.languages import language_name
     from calgrid.selection import read_selection
     from calgrid.store import by_cell
 
-    numbers = figures.reliability(
+    numbers = reliability.reliability(
         arguments.models,
         arguments.sft or [BASE],
         arguments.smoothings,
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         n_bins=arguments.n_bins,
     )
     title = arguments.title or f"{language_name(arguments.language)}, {arguments.benchmark}"
-    chart = figures.reliability_chart(numbers, title, figures.subtitle(numbers, arguments.confidence_method))
+    chart = reliability.reliability_chart(numbers, title, reliability.subtitle(numbers, arguments.confidence_method))
     for path in arguments.output:
         theme.save(chart, path)
 

@@ -16,11 +16,9 @@ from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.latex import escape
 from calgrid.metrics import CATEGORY, CATEGORY_BY_LANGUAGE, POOLED
-from calgrid.sections import ALL, CONFIDENCE_METHODS
-from calgrid.selection import Arm
-from calgrid.significance import NO_SMOOTHING
+from calgrid.sections import ALL, CONFIDENCE_METHODS, NO_SMOOTHING
+from calgrid.selection import Arm, cells_of
 from calgrid.table_layout import HEADS
-from calgrid.tables import cells_of
 
 if TYPE_CHECKING:
     import altair as alt

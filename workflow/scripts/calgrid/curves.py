@@ -81,9 +81,7 @@ def curves_chart(numbers: pl.DataFrame, title: str) -> "alt.ConcatChart":
     import altair as alt
 
     rates = numbers["lr"].unique(maintain_order=True).to_list()
-    if len(rates) > len(theme.STYLES):
-        raise UserError(f"a figure shows at most {len(theme.STYLES)} learning rates, not {len(rates)}; give fewer")
-    styles = dict(zip(rates, theme.STYLES, strict=False))
+    styles = theme.styled(rates, "learning rates", "give fewer")
     arms = numbers["smoothing"].unique(maintain_order=True).to_list()
     panels: list[alt.LayerChart] = []
     for column, name in ROWS.items():
@@ -103,7 +101,7 @@ def curves_chart(numbers: pl.DataFrame, title: str) -> "alt.ConcatChart":
     return alt.concat(
         *panels,
         columns=len(arms),
-        title=alt.Title(title, subtitle=subtitle, anchor="start", fontSize=13, offset=8),
+        title=theme.title(title, subtitle),
         spacing={"row": 8, "column": 14},
     ).configure(**theme.config())
 
@@ -154,13 +152,11 @@ def _panel(
         layers += [
             at_floor.mark_rule(color=theme.FAINT, strokeDash=[4, 3]),
             *(
-                [at_floor.mark_text(text=f"floor {floor:.2f}", **words).encode(x=alt.value(PANEL["width"]))]
+                [at_floor.mark_text(text=f"floor {floor:.2f}", **words).encode(x=alt.XValue(PANEL["width"]))]
                 if floor
                 else []
             ),  # none at the axis
-            alt.Chart(alt.InlineData(values=[{}]))
-            .mark_text(text=heading, fontSize=11, fontWeight="bold", color=theme.INK)
-            .encode(x=alt.value(PANEL["width"] / 2), y=alt.value(-9)),
+            theme.heading(heading, PANEL["width"]),
         ]
     else:
         shape = alt.Shape(

@@ -14,13 +14,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import lcm
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from calgrid import calibration
 from calgrid.calibration import Booleans, Floats, Integers
+
+if TYPE_CHECKING:  # figures import this module for `Questions` alone
+    from scipy import sparse
 
 Result = dict[str, Floats]
 
@@ -44,6 +47,8 @@ class Groups:
     @cached_property
     def atoms(self) -> tuple[Integers, "sparse.csr_array"]:
         """(N,) the atom of each question, and the (G, A) matrix that adds the atoms up for the groups."""
+        from scipy import sparse
+
         key = np.zeros(len(self.codes[0]), dtype=np.int64)
         for codes, size in zip(self.codes, self.sizes, strict=True):
             _, key = np.unique(key * (size + 1) + codes + 1, return_inverse=True)  # dense again, so that no key is huge

@@ -13,6 +13,7 @@ from calgrid.store import QUESTION_ATTRIBUTES, option_values
 
 POOLED = "pooled"  # groupings
 LANGUAGE = "language"
+MEAN = "mean_over_languages"  # an aggregation of their values, beside the groupings above
 TIER = "tier"
 CATEGORY = "category"
 CATEGORY_BY_LANGUAGE = "category_by_language"

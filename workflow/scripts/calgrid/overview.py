@@ -9,8 +9,7 @@ from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.metrics import LANGUAGE
 from calgrid.posthoc_figure import NO_TIER
-from calgrid.selection import Arm
-from calgrid.tables import cells_of
+from calgrid.selection import Arm, cells_of
 
 
 def by_language(

@@ -14,8 +14,7 @@ from calgrid import theme
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.posthoc import LANGUAGE, OWN, POOLED_FIT, TRANSFER, UNCALIBRATED
-from calgrid.selection import Arm
-from calgrid.tables import cells_of
+from calgrid.selection import Arm, cells_of
 
 if TYPE_CHECKING:
     import altair as alt

@@ -10,8 +10,8 @@ from calgrid.grid import Cell
 from calgrid.latex import escape
 from calgrid.posthoc import CALIBRATIONS, CONTEXTUAL, LANGUAGE, METRICS, OWN, POOLED, POOLED_FIT, TRANSFER, UNCALIBRATED
 from calgrid.sections import ALL, BASE
-from calgrid.selection import Arm
-from calgrid.tables import cells_of, printed
+from calgrid.selection import Arm, cells_of
+from calgrid.tables import printed
 
 MEAN_OF_TIER = "mean_over_tier"  # aggregations, beside `pooled`
 MEAN = "mean_over_languages"

@@ -13,12 +13,11 @@ import polars as pl
 
 from calgrid import claims, paper
 from calgrid.grid import Cell
-from calgrid.metrics import LANGUAGE, POOLED
+from calgrid.metrics import LANGUAGE, MEAN, POOLED
 from calgrid.paper import ARM, METRICS, ROUNDING, Printed
 from calgrid.paper_checks import POOLED_BENCHMARK
 from calgrid.sections import ALL, BASE, NONE
 from calgrid.selection import Arm
-from calgrid.significance import MEAN
 from calgrid.store import cell_of, read_metrics
 
 CELL_COLUMNS = [field.name for field in fields(Cell)]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from calgrid import reproduction, theme
+from calgrid.metrics import MEAN
 from calgrid.sections import ALL
-from calgrid.significance import MEAN
 
 if TYPE_CHECKING:
     import altair as alt

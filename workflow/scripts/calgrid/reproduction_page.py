@@ -8,11 +8,10 @@ import polars as pl
 
 from calgrid import claims, reproduction
 from calgrid.languages import language_name
-from calgrid.metrics import POOLED
+from calgrid.metrics import MEAN, POOLED
 from calgrid.paper import ARM, CONFIDENCE_METHOD, METRICS, N_BINS
 from calgrid.paper_checks import Finding, describe
 from calgrid.sections import ALL, BASE
-from calgrid.significance import MEAN
 from calgrid.tables import DIGITS
 
 HEADS: Mapping[str, str] = {"accuracy": "Accuracy", "entropy": "Entropy", "ece": "ECE", "rms_gce": "RMS"}

@@ -45,6 +45,7 @@ TABLE_METRICS: tuple[Metric, ...] = ("accuracy", "entropy", "ece", "rms")  # the
 T_TESTS: tuple[str, ...] = get_args(TTest)
 CORRECTIONS: tuple[str, ...] = get_args(Correction)
 BASE = "base"  # the `sft` of a model that was not tuned
+NO_SMOOTHING = "0.0"  # the smoothing that smoothed arms are compared with
 NONE = "none"  # its smoothing, learning rate and seed
 ALL = "all"  # as a language: every language of a benchmark; their questions pooled, in metrics
 CONTENT_FREE = "+content_free"  # ends the name of a benchmark's content-free prompts; no name in here has a "+"
@@ -394,6 +395,7 @@ class Evaluation(Section):
     )
     transfer_language: str = Field("en", description="language whose temperature is tried in all others")
     headline_benchmark: str = Field(description="benchmark of results/figs/reliability_{language}.svg")
+    figure1_languages: tuple[str, ...] = Field((), description="columns of Figure 1: those that the grid reports")
     headline_sft_datasets: tuple[str, ...] = Field(
         min_length=1, description="its rows: those of these SFT sets that are in the grid"
     )

@@ -1,7 +1,7 @@
 """Which learning rate stands for a model, SFT set and smoothing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import polars as pl
 from calgrid import files
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.sections import VALIDATION_LOSS
+from calgrid.sections import BASE, VALIDATION_LOSS
 from calgrid.store import read_table
 
 Arm = tuple[str, str, str]  # model, sft, smoothing: what one learning rate is selected for
@@ -77,6 +77,16 @@ def read_selection(path: str | Path) -> dict[Arm, list[Cell]]:
         cell = Cell(*row)
         found.setdefault((cell.model, cell.sft, cell.smoothing), []).append(cell)
     return found
+
+
+def cells_of(arm: Arm, selected: Mapping[Arm, Sequence[Cell]]) -> Sequence[Cell]:
+    """The cells, one a seed, that stand for a row. Raises UserError for a row without a selected cell."""
+    model, sft, smoothing = arm
+    if sft == BASE:
+        return [Cell(model)]
+    if arm not in selected:
+        raise UserError(f"model {model}, SFT set {sft}, smoothing {smoothing}: no selected cell; train it, then select")
+    return selected[arm]
 
 
 def read_rule(path: str | Path) -> str:

@@ -25,17 +25,15 @@ from calgrid.bootstrap import MEANS, Part, Values, Weights
 from calgrid.calibration import Floats
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.metrics import LANGUAGE, POOLED, judged_questions
-from calgrid.sections import ALL, BASE, METRICS, NONE
+from calgrid.metrics import LANGUAGE, MEAN, POOLED, judged_questions
+from calgrid.sections import ALL, BASE, METRICS, NO_SMOOTHING, NONE
 from calgrid.selection import Arm
 from calgrid.statistics import Test, TTest, clustered_t_test, from_resamples, holm, normal_interval, t_test
 from calgrid.store import read_scores
 
 log = logging.getLogger(__name__)
 
-MEAN = "mean_over_languages"  # an aggregation, beside `pooled` and `language`
 LANGUAGES, QUESTIONS, BOOTSTRAP, SEEDS = "languages", "questions", "bootstrap", "seeds"
-NO_SMOOTHING = "0.0"  # what smoothed arms are compared with; tuned ones, smoothed or not, with BASE
 
 _ARM = dict.fromkeys(("model", "sft", "smoothing"), pl.String)
 _PLACE = dict.fromkeys(("aggregation", "language", "metric"), pl.String)

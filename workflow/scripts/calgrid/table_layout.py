@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from calgrid.languages import language_name
-from calgrid.metrics import LANGUAGE, POOLED
+from calgrid.metrics import LANGUAGE, MEAN, POOLED
 from calgrid.sections import ALL, BASE, METRICS, NONE, VALIDATION_LOSS
-from calgrid.significance import MEAN
 from calgrid.tables import BETTER, printed
 
 HEADS: Mapping[str, str] = {

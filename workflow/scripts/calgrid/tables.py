@@ -8,10 +8,10 @@ import polars as pl
 from calgrid.bootstrap import MEANS
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.metrics import LANGUAGE, POOLED
-from calgrid.sections import ALL, BASE, METRICS, NONE
-from calgrid.selection import Arm
-from calgrid.significance import BOOTSTRAP, LANGUAGES, MEAN, NO_SMOOTHING, QUESTIONS
+from calgrid.metrics import LANGUAGE, MEAN, POOLED
+from calgrid.sections import ALL, BASE, METRICS, NO_SMOOTHING, NONE
+from calgrid.selection import Arm, cells_of
+from calgrid.significance import BOOTSTRAP, LANGUAGES, QUESTIONS
 
 # What better is: higher (1), lower (-1), or neither (0).
 BETTER: Mapping[str, int] = {
@@ -42,16 +42,6 @@ def arms_by_sft(models: Iterable[str], sft: Iterable[str], smoothings: Iterable[
     models, smoothings = list(models), list(smoothings)
     tuned = [(model, s, b) for s in sft for model in models for b in smoothings]
     return [*((model, BASE, NONE) for model in models), *tuned]
-
-
-def cells_of(arm: Arm, selected: Mapping[Arm, Sequence[Cell]]) -> Sequence[Cell]:
-    """The cells, one a seed, that stand for a row. Raises UserError for a row without a selected cell."""
-    model, sft, smoothing = arm
-    if sft == BASE:
-        return [Cell(model)]
-    if arm not in selected:
-        raise UserError(f"model {model}, SFT set {sft}, smoothing {smoothing}: no selected cell; train it, then select")
-    return selected[arm]
 
 
 def numbers(
