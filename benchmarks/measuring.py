@@ -46,6 +46,7 @@ DEMO_SECONDS = 3 * 60
 # Settings of the section `grid` over config/config.yaml.
 GRIDS: dict[str, dict[str, Any]] = {
     "paper": {},
+    "model": {"models": ["gemma2-2b"]},  # a third of it
     "few": {"models": ["gemma2-2b"], "sft_datasets": ["tulu3"], "smoothing": [0.0, 0.1], "lr": [1e-5]},
     "figure": {"sft_datasets": ["tulu3", "openhermes"], "smoothing": [0.0, 0.1], "lr": [1e-5]},
 }
@@ -69,6 +70,8 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
         self.size: Size = QUICK if arguments.quick else FULL
+        if arguments.grid:
+            self.size = replace(self.size, grid=arguments.grid)
         self.cores: int = arguments.cores
         self.demo_results: Path = arguments.demo_results
         self.folder = folder
@@ -256,6 +259,7 @@ def main() -> None:
         default=ROOT / "results",
         help="results of a finished demo (default: those of this checkout)",
     )
+    flags.add_argument("--grid", choices=GRIDS, help="cells of the grid line (default: paper; few with --quick)")
     flags.add_argument("--questions", type=int, metavar="N", help="of each language, instead of the benchmarks' own")
     arguments = flags.parse_args()
     run(arguments, Bench, LINES, "peer", arguments.work)
