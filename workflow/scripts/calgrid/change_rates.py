@@ -5,7 +5,6 @@ are the model, the metric (ECE and SCE), the task and how confidence is extracte
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,11 @@ import polars as pl
 from calgrid import theme
 from calgrid.errors import UserError
 from calgrid.grid import Cell
+from calgrid.languages import in_order
 from calgrid.latex import escape
 from calgrid.metrics import CATEGORY, CATEGORY_BY_LANGUAGE, POOLED
-from calgrid.sections import ALL, CONFIDENCE_METHODS, NO_SMOOTHING
-from calgrid.selection import Arm, cells_of
+from calgrid.sections import ALL, BASE, CONFIDENCE_METHODS, NO_SMOOTHING, NONE
+from calgrid.selection import Arm, of_arms
 from calgrid.table_layout import HEADS
 
 if TYPE_CHECKING:
@@ -55,11 +55,10 @@ def change_rates(
     Raises UserError for an arm without metrics.
     """
     arms = list(product(models, sft, smoothings))
-    cells = [{"order": order, **asdict(cell)} for order, arm in enumerate(arms) for cell in cells_of(arm, selected)]
     group = ["benchmark", "grouping", "language", "member", "confidence_method"]
     wanted = metrics.filter(pl.col("grouping").is_in(GROUPINGS), pl.col("n_bins") == n_bins)
     tuned = (
-        wanted.join(pl.DataFrame(cells), on=["model", "sft", "smoothing", "lr", "seed"])
+        of_arms(wanted, arms, selected)
         .sort("seed")
         .group_by("order", "model", "sft", "smoothing", *group, maintain_order=True)
         .agg(pl.col(METRICS).mean(), pl.col("n_questions").first())
@@ -69,14 +68,14 @@ def change_rates(
             "no metrics of model {}, SFT set {}, smoothing {}".format(*arms[missing[0]])
             + f" with {n_bins} bins; give them with --metrics"
         )
-    base = wanted.join(pl.DataFrame([asdict(Cell(model)) for model in models]), on=list(asdict(Cell(""))), how="semi")
+    base = of_arms(wanted, [(model, BASE, NONE) for model in models], selected)
     if lacking := [model for model in models if model not in base["model"]]:
         raise UserError(f"no metrics of the base model {lacking[0]} with {n_bins} bins; give them with --metrics")
     keys = ["model", *group]
     then = tuned.unpivot(METRICS, index=["order", "sft", "smoothing", "n_questions", *keys], variable_name="metric")
     before = base.unpivot(METRICS, index=keys, variable_name="metric")
-    rank = {name: place for place, name in enumerate((*GROUPINGS, *CONFIDENCE_METHODS, *METRICS))}
-    ranked = [pl.col(name).replace_strict(rank) for name in ("grouping", "confidence_method", "metric")]
+    ranks = {"grouping": GROUPINGS, "confidence_method": CONFIDENCE_METHODS, "metric": METRICS}
+    ranked = [in_order(name, order) for name, order in ranks.items()]
     rate = pl.when(pl.col("base") > 0).then((pl.col("tuned") - pl.col("base")) / pl.col("base"))
     return (
         then.rename({"value": "tuned"})

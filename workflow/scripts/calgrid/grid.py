@@ -50,6 +50,9 @@ class Cell:
         return cls(**{name: found[name] for name in names})
 
 
+CELL_FIELDS = tuple(field.name for field in fields(Cell))
+
+
 def tuned_cells(config: Config) -> list[Cell]:
     """Every fine-tuning of the grid."""
     grid = config.grid

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from calgrid import calibration, grouped
+from calgrid.languages import tier_of
 from calgrid.sections import ALL, CONFIDENCE_METHODS, METRICS
 from calgrid.store import QUESTION_ATTRIBUTES, option_values
 
@@ -102,9 +103,7 @@ def _groupings(scores: pl.DataFrame, tiers: Mapping[str, Sequence[str]]) -> Iter
     of_all, language = pl.lit(ALL), pl.col("language")
     yield POOLED, of_all, of_all
     yield LANGUAGE, language, language
-    tier_of = {code: tier for tier, codes in tiers.items() for code in codes}
-    tier = language.replace_strict(tier_of, default=None, return_dtype=pl.String)
-    attributes = {TIER: tier, **{name: pl.col(name).cast(pl.String) for name in QUESTION_ATTRIBUTES}}
+    attributes = {TIER: tier_of(tiers), **{name: pl.col(name).cast(pl.String) for name in QUESTION_ATTRIBUTES}}
     for grouping, member in attributes.items():
         if scores.select(member.drop_nulls().n_unique()).item() > 1:
             yield grouping, of_all, member

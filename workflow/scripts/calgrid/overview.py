@@ -1,15 +1,14 @@
 """What the figures of a whole benchmark share: values by language of many cells, languages in order of their tier."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import polars as pl
 
 from calgrid.errors import UserError
 from calgrid.grid import Cell
+from calgrid.languages import NO_TIER, in_order, tier_of
 from calgrid.metrics import LANGUAGE
-from calgrid.posthoc_figure import NO_TIER
-from calgrid.selection import Arm, cells_of
+from calgrid.selection import Arm, of_arms
 
 
 def by_language(
@@ -40,17 +39,14 @@ def by_language(
 
     Raises UserError for an arm without metrics, or without those of a language that another arm has.
     """
-    cells = [{"order": order, **asdict(cell)} for order, arm in enumerate(arms) for cell in cells_of(arm, selected)]
-    tier_of = {language: tier for tier, languages in tiers.items() for language in languages}
-    place = {tier: place for place, tier in enumerate((*tiers, NO_TIER))}
+    wanted = metrics.filter(grouping=LANGUAGE, benchmark=benchmark, confidence_method=method, n_bins=n_bins)
     found = (
-        metrics.filter(grouping=LANGUAGE, benchmark=benchmark, confidence_method=method, n_bins=n_bins)
-        .join(pl.DataFrame(cells), on=["model", "sft", "smoothing", "lr", "seed"])
+        of_arms(wanted, arms, selected)
         .sort("seed")  # means are to add in the same order every time
         .group_by("order", "model", "sft", "smoothing", "language", maintain_order=True)
         .agg(pl.col(columns).mean(), n_seeds=pl.len())
-        .with_columns(tier=pl.col("language").replace_strict(tier_of, default=NO_TIER))
-        .sort("order", pl.col("tier").replace_strict(place), "language")
+        .with_columns(tier=tier_of(tiers, NO_TIER))
+        .sort("order", in_order("tier", (*tiers, NO_TIER)), "language")
     )
     languages = set(found["language"])
     for order, (model, sft, smoothing) in enumerate(arms):

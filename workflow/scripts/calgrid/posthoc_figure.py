@@ -5,7 +5,6 @@ the low tier is seen at a glance. Panels share their axes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -13,8 +12,10 @@ import polars as pl
 from calgrid import theme
 from calgrid.errors import UserError
 from calgrid.grid import Cell
+from calgrid.languages import NO_TIER, in_order, tier_of
 from calgrid.posthoc import LANGUAGE, OWN, POOLED_FIT, TRANSFER, UNCALIBRATED
-from calgrid.selection import Arm, cells_of
+from calgrid.sections import NO_SMOOTHING
+from calgrid.selection import Arm, of_arms
 
 if TYPE_CHECKING:
     import altair as alt
@@ -26,7 +27,6 @@ GAP = 20  # between panels
 HEIGHT = 84  # of a panel
 HEADROOM = 1.25  # above the highest point, for the tiers' names
 WORDY = 80  # pixels of a tier that has room for "resource" beside its name
-NO_TIER = "other"
 SERIES = (UNCALIBRATED, OWN, TRANSFER, POOLED_FIT)
 
 
@@ -57,27 +57,16 @@ def transfer(
 
     Raises UserError for a model and SFT set without measurements.
     """
-    cells = [
-        {"panel": panel, **asdict(cell)}
-        for panel, (model, name) in enumerate((m, s) for m in models for s in sft)
-        for cell in cells_of((model, name, "0.0"), selected)
-    ]
-    tier_of = {language: tier for tier, languages in tiers.items() for language in languages}
-    order = {tier: place for place, tier in enumerate((*tiers, NO_TIER))}
+    wanted = measured.filter(
+        pl.col("calibration").is_in(SERIES), grouping=LANGUAGE, benchmark=benchmark, confidence_method=method
+    )
     numbers = (
-        measured.filter(pl.col("calibration").is_in(SERIES))
-        .filter(grouping=LANGUAGE, benchmark=benchmark, confidence_method=method)
-        .join(pl.DataFrame(cells), on=["model", "sft", "smoothing", "lr", "seed"])
+        of_arms(wanted, [(model, name, NO_SMOOTHING) for model in models for name in sft], selected)
         .sort("seed")
-        .group_by("panel", "model", "sft", "language", "calibration", "n_questions", "n_bins", maintain_order=True)
+        .group_by("order", "model", "sft", "language", "calibration", "n_questions", "n_bins", maintain_order=True)
         .agg(pl.col("ece", "temperature").mean(), n_seeds=pl.len())
-        .with_columns(tier=pl.col("language").replace_strict(tier_of, default=NO_TIER))
-        .sort(
-            "panel",
-            pl.col("tier").replace_strict(order),
-            "language",
-            pl.col("calibration").replace_strict({name: place for place, name in enumerate(SERIES)}),
-        )
+        .with_columns(tier=tier_of(tiers, NO_TIER))
+        .sort("order", in_order("tier", (*tiers, NO_TIER)), "language", in_order("calibration", SERIES))
     )
     for model in models:
         for name in sft:

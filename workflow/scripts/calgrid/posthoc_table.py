@@ -1,20 +1,20 @@
 """Label smoothing beside post-hoc calibration: calibration error by resource tier, and pooled."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 
 import polars as pl
 
 from calgrid.errors import UserError
 from calgrid.grid import Cell
+from calgrid.languages import in_order, tier_of
 from calgrid.latex import escape
+from calgrid.metrics import MEAN
 from calgrid.posthoc import CALIBRATIONS, CONTEXTUAL, LANGUAGE, METRICS, OWN, POOLED, POOLED_FIT, TRANSFER, UNCALIBRATED
 from calgrid.sections import ALL, BASE
-from calgrid.selection import Arm, cells_of
+from calgrid.selection import Arm, of_arms
 from calgrid.tables import printed
 
 MEAN_OF_TIER = "mean_over_tier"  # aggregations, beside `pooled`
-MEAN = "mean_over_languages"
 LONG = 45  # lines that a page has room for in footnotesize
 NAMES = {
     UNCALIBRATED: "--",
@@ -57,10 +57,8 @@ def numbers(
 
     Raises UserError for an arm without measurements.
     """
-    cells = [{"order": order, **asdict(cell)} for order, arm in enumerate(arms) for cell in cells_of(arm, selected)]
-    rows = measured.filter(pl.col("benchmark").is_in(benchmarks) & pl.col("confidence_method").is_in(methods)).join(
-        pl.DataFrame(cells), on=[*_ARM, "lr", "seed"]
-    )
+    wanted = measured.filter(pl.col("benchmark").is_in(benchmarks), pl.col("confidence_method").is_in(methods))
+    rows = of_arms(wanted, arms, selected)
     for benchmark in benchmarks:
         for order, arm in enumerate(arms):
             if rows.filter(benchmark=benchmark, order=order).is_empty():
@@ -68,11 +66,8 @@ def numbers(
                     "no post-hoc calibration of model {}, SFT set {}, smoothing {}".format(*arm)
                     + f" on benchmark {benchmark}; give it with --posthoc"
                 )
-    tier_of = {language: tier for tier, languages in tiers.items() for language in languages}
     by_language = rows.filter(grouping=LANGUAGE).with_columns(n_languages=pl.lit(1, pl.UInt32))
-    of_tier = by_language.with_columns(
-        aggregation=pl.lit(MEAN_OF_TIER), member=pl.col("language").replace_strict(tier_of, default=None)
-    ).drop_nulls("member")
+    of_tier = by_language.with_columns(aggregation=pl.lit(MEAN_OF_TIER), member=tier_of(tiers)).drop_nulls("member")
     of_all = by_language.with_columns(aggregation=pl.lit(MEAN), member=pl.lit(ALL))
     pooled = rows.filter(grouping=POOLED).with_columns(aggregation=pl.lit(POOLED))
     keys = [*_VALUE, "order", *_ARM, "lr", "calibration", "n_bins"]
@@ -83,7 +78,7 @@ def numbers(
         "aggregation": (MEAN_OF_TIER, MEAN, POOLED),
         "member": (*tiers, ALL),
     }
-    by = [pl.col(name).replace_strict({value: i for i, value in enumerate(order)}) for name, order in ranks.items()]
+    by = [in_order(name, order) for name, order in ranks.items()]
     table = (
         pl.concat([of_tier, of_all, pooled])
         .sort("language", "seed")  # means add in the same order every time

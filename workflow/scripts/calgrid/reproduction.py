@@ -6,13 +6,13 @@ languages as well. Where a run has no such number, the cell says why.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
 
 from calgrid import claims, paper
-from calgrid.grid import Cell
+from calgrid.grid import CELL_FIELDS, Cell
+from calgrid.languages import in_order
 from calgrid.metrics import LANGUAGE, MEAN, POOLED
 from calgrid.paper import ARM, METRICS, ROUNDING, Printed
 from calgrid.paper_checks import POOLED_BENCHMARK
@@ -20,7 +20,6 @@ from calgrid.sections import ALL, BASE, NONE
 from calgrid.selection import Arm
 from calgrid.store import cell_of, read_metrics
 
-CELL_COLUMNS = [field.name for field in fields(Cell)]
 KEYS = ["benchmark", "aggregation", "language", *ARM, "metric"]
 COLUMNS = [
     *("table", *KEYS, "printed", "printed_as", "covered", "why_not", "ours", "difference", "low", "high", "inside"),
@@ -49,7 +48,7 @@ def read_run(paths: Iterable[Path], selected: Mapping[Arm, Sequence[Cell]]) -> p
         return pl.DataFrame(schema=OURS)
     metrics = list(METRICS.values())
     sizes = ["n_bins", "n_questions", "n_languages"]
-    names = ["benchmark", "aggregation", "language", *CELL_COLUMNS]
+    names = ["benchmark", "aggregation", "language", *CELL_FIELDS]
     values = (
         read_metrics(paths)
         .rename({"grouping": "aggregation"})
@@ -117,8 +116,9 @@ def compare(printed: Printed, ours: pl.DataFrame, intervals: pl.DataFrame) -> pl
         difference=pl.col("ours") - pl.col("printed"),
         inside=(pl.col("low") <= pl.col("printed") + ROUNDING) & (pl.col("printed") - ROUNDING <= pl.col("high")),
     )
-    metric = pl.col("metric").replace_strict({name: rank for rank, name in enumerate(METRICS.values())})
-    return rows.sort("table", pl.col("order") % len(sides), metric, pl.col("aggregation") == MEAN).select(COLUMNS)
+    return rows.sort(
+        "table", pl.col("order") % len(sides), in_order("metric", list(METRICS.values())), pl.col("aggregation") == MEAN
+    ).select(COLUMNS)
 
 
 def _why_not(ours: pl.DataFrame, partly: pl.Expr) -> pl.Expr:

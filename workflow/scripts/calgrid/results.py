@@ -1,18 +1,18 @@
 """The whole results store as lazy polars frames, for notebooks: `calgrid.open_results("results")`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import polars as pl
 
 from calgrid.errors import UserError
-from calgrid.grid import Cell
+from calgrid.grid import CELL_FIELDS
 from calgrid.sections import CONTENT_FREE
 
 # What the folders say, as strings: `1e-5` stays as it is spelt, whatever else the store holds.
-PARTS: Mapping[str, type[pl.DataType]] = dict.fromkeys(["benchmark", *(f.name for f in fields(Cell))], pl.String)
+PARTS: Mapping[str, type[pl.DataType]] = dict.fromkeys(["benchmark", *CELL_FIELDS], pl.String)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import polars as pl
 
 from calgrid import files
 from calgrid.errors import UserError
-from calgrid.grid import Cell
+from calgrid.grid import CELL_FIELDS, Cell
 from calgrid.sections import BASE, VALIDATION_LOSS
 from calgrid.store import read_table
 
 Arm = tuple[str, str, str]  # model, sft, smoothing: what one learning rate is selected for
 
-SCHEMA = {**dict.fromkeys(("model", "sft", "smoothing", "lr", "seed"), pl.String), "validation_loss": pl.Float64}
+SCHEMA = {**dict.fromkeys(CELL_FIELDS, pl.String), "validation_loss": pl.Float64}
 
 
 def read_validation_loss(path: str | Path) -> float:
@@ -73,7 +73,7 @@ def read_selection(path: str | Path) -> dict[Arm, list[Cell]]:
     """The selected cells of each model, SFT set and smoothing: one a seed, all of one learning rate."""
     found: dict[Arm, list[Cell]] = {}
     frame = read_table(path).filter("selected")
-    for row in frame.select("model", "sft", "smoothing", "lr", "seed").iter_rows():
+    for row in frame.select(CELL_FIELDS).iter_rows():
         cell = Cell(*row)
         found.setdefault((cell.model, cell.sft, cell.smoothing), []).append(cell)
     return found
@@ -87,6 +87,22 @@ def cells_of(arm: Arm, selected: Mapping[Arm, Sequence[Cell]]) -> Sequence[Cell]
     if arm not in selected:
         raise UserError(f"model {model}, SFT set {sft}, smoothing {smoothing}: no selected cell; train it, then select")
     return selected[arm]
+
+
+def of_arms(frame: pl.DataFrame, arms: Sequence[Arm], selected: Mapping[Arm, Sequence[Cell]]) -> pl.DataFrame:
+    """The rows of the cells that stand for the rows of a table or figure; what is of other cells is left out.
+
+    Args:
+        frame: with the fields of a cell as columns (`store.read_metrics`).
+        arms: in the table's order.
+        selected: the selected cells (`read_selection`).
+
+    Returns: the rows of `frame`, a set of them a seed, and `order`, the arm's place.
+
+    Raises UserError for an arm without a selected cell.
+    """
+    cells = [{"order": order, **asdict(cell)} for order, arm in enumerate(arms) for cell in cells_of(arm, selected)]
+    return frame.join(pl.DataFrame(cells), on=list(CELL_FIELDS))
 
 
 def read_rule(path: str | Path) -> str:

@@ -14,7 +14,7 @@ speak of the models that were trained, not of others that other seeds would make
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from calgrid import bootstrap
 from calgrid.bootstrap import MEANS, Part, Values, Weights
 from calgrid.calibration import Floats
 from calgrid.errors import UserError
-from calgrid.grid import Cell
+from calgrid.grid import CELL_FIELDS, Cell
 from calgrid.metrics import LANGUAGE, MEAN, POOLED, judged_questions
 from calgrid.sections import ALL, BASE, METRICS, NO_SMOOTHING, NONE
 from calgrid.selection import Arm
@@ -38,7 +38,6 @@ LANGUAGES, QUESTIONS, BOOTSTRAP, SEEDS = "languages", "questions", "bootstrap", 
 _ARM = dict.fromkeys(("model", "sft", "smoothing"), pl.String)
 _PLACE = dict.fromkeys(("aggregation", "language", "metric"), pl.String)
 FAMILY = ["against", "confidence_method", "metric", "test", "aggregation"]  # of tests that are corrected together
-CELL = [field.name for field in fields(Cell)]
 TESTS = {
     **_ARM,
     "against": pl.String,
@@ -224,9 +223,9 @@ def _of_values(
 
 def _check_languages(metrics: pl.DataFrame) -> None:
     """Raise UserError unless every cell has the same languages: values are paired by them."""
-    of_cell = metrics.filter(grouping=LANGUAGE).group_by(CELL).agg(pl.col("language").unique())
+    of_cell = metrics.filter(grouping=LANGUAGE).group_by(CELL_FIELDS).agg(pl.col("language").unique())
     everywhere = set(metrics.filter(grouping=LANGUAGE)["language"])
-    for *cell, languages in of_cell.sort(CELL).iter_rows():
+    for *cell, languages in of_cell.sort(CELL_FIELDS).iter_rows():
         if lacking := everywhere - set(languages):
             raise UserError(
                 f"{Cell(*cell).path}: no metrics of language {min(lacking)!r}, which other cells have; measure it again"
@@ -236,8 +235,8 @@ def _check_languages(metrics: pl.DataFrame) -> None:
 def _values(metrics: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
     """The pooled and the languages' metrics of an arm's cells."""
     wanted = pl.DataFrame([vars(cell) for cell in cells])
-    found = metrics.join(wanted, on=CELL, how="semi")
-    if lacking := set(cells) - {Cell(*row) for row in found.select(CELL).unique().iter_rows()}:
+    found = metrics.join(wanted, on=CELL_FIELDS, how="semi")
+    if lacking := set(cells) - {Cell(*row) for row in found.select(CELL_FIELDS).unique().iter_rows()}:
         raise UserError(f"no metrics of the selected cell {min(lacking).path}; give its file among --metrics")
     return found
 

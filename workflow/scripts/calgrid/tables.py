@@ -1,16 +1,16 @@
 """The numbers of the paper's tables: one long frame, from which the CSV, the LaTeX and the HTML are written."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 
 import polars as pl
 
 from calgrid.bootstrap import MEANS
 from calgrid.errors import UserError
 from calgrid.grid import Cell
+from calgrid.languages import in_order
 from calgrid.metrics import LANGUAGE, MEAN, POOLED
 from calgrid.sections import ALL, BASE, METRICS, NO_SMOOTHING, NONE
-from calgrid.selection import Arm, cells_of
+from calgrid.selection import Arm, of_arms
 from calgrid.significance import BOOTSTRAP, LANGUAGES, QUESTIONS
 
 # What better is: higher (1), lower (-1), or neither (0).
@@ -98,9 +98,8 @@ def numbers(
     for wanted_tests in (_tests(tests, benchmark, language, method), _clustered(tests, language, method)):
         keys = [key for key in (*_ARM, "metric", "aggregation") if key in wanted_tests.columns]
         table = table.join(wanted_tests, on=keys, how="left")
-    by_metric = pl.col("metric").replace_strict({metric: rank for rank, metric in enumerate(METRICS)})
     marked = _marked(table, alpha, "p" if correction == NONE else "p_holm")
-    return marked.sort(pl.col("aggregation") == MEAN, "order", by_metric).select(COLUMNS)
+    return marked.sort(pl.col("aggregation") == MEAN, "order", in_order("metric", METRICS)).select(COLUMNS)
 
 
 def _tests(tests: pl.DataFrame, benchmark: str, language: str, method: str) -> pl.DataFrame:
@@ -127,12 +126,10 @@ def _clustered(tests: pl.DataFrame, language: str, method: str) -> pl.DataFrame:
 
 def _values(arms: Sequence[Arm], selected: Mapping[Arm, Sequence[Cell]], metrics: pl.DataFrame) -> pl.DataFrame:
     """A row an arm, language (and the pooled `all`) and metric, averaged over the seeds; `order` is the arm's place."""
-    cells = [{"order": order, **asdict(cell)} for order, arm in enumerate(arms) for cell in cells_of(arm, selected)]
     keys = ["order", *_ARM, "lr", "n_bins", "grouping", "language"]
     sizes = ["n_questions", "n_languages"]
     return (
-        metrics.filter(pl.col("grouping").is_in([POOLED, LANGUAGE]))
-        .join(pl.DataFrame(cells), on=[*_ARM, "lr", "seed"])
+        of_arms(metrics.filter(pl.col("grouping").is_in([POOLED, LANGUAGE])), arms, selected)
         .group_by(keys)
         .agg(pl.col(METRICS).mean(), pl.col(sizes).first(), n_seeds=pl.len())
         .sort("order", "language")  # means below are to add in the same order every time
