@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calgrid import cli, files
-from calgrid.sections import CONFIDENCE_METHODS, VALIDATION_LOSS
+from calgrid.sections import CONFIDENCE_METHODS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from calgrid.latex import escape
     from calgrid.selection import read_rule, read_selection
     from calgrid.store import read_metrics
+    from calgrid.table_layout import how_selected
 
     numbers = posthoc_table.numbers(
         tables.arms_by_model(arguments.models, arguments.sft, arguments.smoothings),
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tiers=cli.read_tiers(arguments.tiers),
     )
     rule, name = read_rule(arguments.selection), language_name(arguments.transfer_language)
-    selected = "by the least validation loss" if rule == VALIDATION_LOSS else f"fixed at {escape(rule)}"
+    selected = escape(how_selected(rule))
     text = "\n".join(
         posthoc_table.table(
             numbers, method, posthoc_table.caption(numbers, method, name, selected), arguments.transfer_language

@@ -14,7 +14,7 @@ from calgrid import theme
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.languages import in_order
-from calgrid.latex import escape
+from calgrid.latex import environment, escape
 from calgrid.metrics import CATEGORY, CATEGORY_BY_LANGUAGE, POOLED
 from calgrid.sections import ALL, BASE, CONFIDENCE_METHODS, NO_SMOOTHING, NONE
 from calgrid.selection import Arm, of_arms
@@ -134,29 +134,13 @@ def latex(rates: pl.DataFrame, benchmark: str, caption: str, label: str, languag
     """
     table = shown(rates, benchmark, language)
     methods = table["confidence_method"].unique(maintain_order=True).to_list()
-    heads = [rf"\multicolumn{{{len(methods)}}}{{c}}{{{HEADS[metric]}}}" for metric in METRICS]
-    rules = [rf"\cmidrule(lr){{{4 + i * len(methods)}-{3 + (i + 1) * len(methods)}}}" for i in range(len(METRICS))]
-    return "\n".join(
-        [
-            r"\begin{table}[tp]",
-            r"\centering",
-            r"\footnotesize",
-            r"\setlength{\tabcolsep}{3pt}",
-            r"\setlength{\abovecaptionskip}{0pt}",
-            r"\setlength{\belowcaptionskip}{6pt}",
-            rf"\caption{{{escape(caption)}}}",
-            rf"\label{{{label}}}",
-            rf"\begin{{tabular}}{{@{{}}lll{'r' * len(METRICS) * len(methods)}@{{}}}}",
-            r"\toprule",
-            f" & & & {' & '.join(heads)} " + r"\\",
-            " ".join(rules),
-            " & ".join(["Model", "SFT set", "Questions", *[escape(m) for m in methods] * len(METRICS)]) + r" \\",
-            *_rows(table, methods),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
+    return environment(
+        list(_rows(table, methods)),
+        labels=["Model", "SFT set", "Questions"],
+        align="lll",
+        blocks=[(HEADS[metric], [escape(method) for method in methods]) for metric in METRICS],
+        caption=escape(caption),
+        label=label,
     )
 
 

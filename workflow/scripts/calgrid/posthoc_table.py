@@ -7,7 +7,7 @@ import polars as pl
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.languages import in_order, tier_of
-from calgrid.latex import escape
+from calgrid.latex import environment, escape
 from calgrid.metrics import MEAN
 from calgrid.posthoc import CALIBRATIONS, CONTEXTUAL, LANGUAGE, METRICS, OWN, POOLED, POOLED_FIT, TRANSFER, UNCALIBRATED
 from calgrid.sections import ALL, BASE
@@ -114,29 +114,23 @@ def table(numbers: pl.DataFrame, method: str, caption: str, transfer_language: s
     columns = shown.select("benchmark", "aggregation", "member").unique(maintain_order=True).rows()
     benchmarks = shown["benchmark"].unique(maintain_order=True).to_list()
     columns.sort(key=lambda column: benchmarks.index(column[0]))
-    widths = [sum(column[0] == benchmark for column in columns) for benchmark in benchmarks]
-    ends = [4 + sum(widths[: i + 1]) for i in range(len(widths))]
-    heads = [escape(POOLED if aggregation == POOLED else member) for _, aggregation, member in columns]
-    rows = list(_rows(shown, columns, transfer_language))
-    lines = [
-        r"\begin{table}[tp]",
-        r"\centering",
-        r"\scriptsize" if len(rows) > LONG else r"\footnotesize",
-        r"\setlength{\tabcolsep}{3pt}",
-        r"\setlength{\abovecaptionskip}{0pt}",  # the caption stands above the table
-        r"\setlength{\belowcaptionskip}{6pt}",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:posthoc:{method}}}",
-        rf"\begin{{tabular}}{{@{{}}llll{'r' * len(columns)}@{{}}}}",
-        r"\toprule",
-        " & & & & "
-        + " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{escape(b)}}}" for n, b in zip(widths, benchmarks, strict=True))
-        + r" \\",
-        " ".join(rf"\cmidrule(lr){{{end - n + 1}-{end}}}" for n, end in zip(widths, ends, strict=True)),
-        " & ".join(["Model", "SFT set", r"$\beta$", "Post hoc", *heads]) + r" \\",
-        *rows,
+    blocks = [
+        (
+            escape(benchmark),
+            [escape(POOLED if at == POOLED else member) for name, at, member in columns if name == benchmark],
+        )
+        for benchmark in benchmarks
     ]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    rows = list(_rows(shown, columns, transfer_language))
+    return environment(
+        rows,
+        labels=["Model", "SFT set", r"$\beta$", "Post hoc"],
+        align="llll",
+        blocks=blocks,
+        caption=caption,
+        label=f"tab:posthoc:{method}",
+        size="scriptsize" if len(rows) > LONG else "footnotesize",
+    )
 
 
 def _rows(shown: pl.DataFrame, columns: Sequence[tuple[str, str, str]], transfer_language: str) -> Iterator[str]:

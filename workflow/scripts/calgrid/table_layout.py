@@ -81,6 +81,11 @@ def rows(panel: pl.DataFrame, first: str, metrics: Sequence[str]) -> Iterator[Ro
         above = labels
 
 
+def how_selected(rule: str) -> str:
+    """How learning rates were chosen; `rule` is that of the selection file (`selection.read_rule`)."""
+    return "by the least validation loss" if rule == VALIDATION_LOSS else f"fixed at {rule}"
+
+
 def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: float, correction: str = NONE) -> str:
     """What was measured how, in plain text; `rule` is that of the selection file (`selection.read_rule`)."""
     overall = numbers["language"][0] == ALL
@@ -92,7 +97,6 @@ def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: flo
     ]
     what = "all languages" if overall else language_name(numbers["language"][0])
     seeds = max(numbers["n_seeds"].to_list())
-    selected = "by the least validation loss" if rule == VALIDATION_LOSS else f"fixed at {rule}"
     test = (
         "Student's t-test over the languages"
         if overall
@@ -106,7 +110,8 @@ def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: flo
         [
             f"{named[0].upper()}{named[1:]} for {what} ({'; '.join(sizes)}).",
             f"Confidence: {numbers['confidence_method'][0]}; {numbers['n_bins'][0]} bins;",
-            f"learning rate {selected}{f'; means over {seeds} seeds' if seeds > 1 else ''}. β: label smoothing.",
+            f"learning rate {how_selected(rule)}{f'; means over {seeds} seeds' if seeds > 1 else ''}.",
+            "β: label smoothing.",
             "Bold: the best smoothing of a model and SFT set. Italic: significantly better than without smoothing",
             f"(where β = 0: than with some smoothing), p < {alpha:g} ({test}{corrected}).",
             f"Italic marks any smoothed value that differs: {', '.join(sideless)}." if sideless else "",
