@@ -363,5 +363,5 @@ def test_a_run_that_covers_nothing(tmp_path):
 
 def test_a_panel_without_numbers_says_so(cells, tmp_path):
     frame = cells.with_columns(covered=pl.col("covered") & (pl.col("metric") == "accuracy"))
-    theme.save(chart(frame), tmp_path / "figure.svg")
+    theme.save(chart(frame), [tmp_path / "figure.svg"])
     assert sum("not covered by this run" in text for text in texts(tmp_path / "figure.svg")) == 3

@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tiers=cli.read_tiers(arguments.tiers),
     )
     chart = arrows.arrows_chart(numbers, benchmark=arguments.benchmark, method=arguments.confidence_method)
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         files.write_text(arguments.tex, "\n".join(tables))
     if arguments.figures:
         chart = change_rates.chart(rates, arguments.benchmark or benchmarks[0], arguments.language)
-        for path in arguments.figures:
-            theme.save(chart, path)
+        theme.save(chart, arguments.figures)
 
 
 if __name__ == "__main__":

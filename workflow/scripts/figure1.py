@@ -52,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"Before and after tuning on {arguments.sft}, {arguments.benchmark}",
         reliability.subtitle(numbers, arguments.confidence_method),
     )
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **settings,
     )
     chart = heatmap.heatmap_chart(numbers, **settings)
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

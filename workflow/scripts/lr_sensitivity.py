@@ -33,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **settings,
     )
     chart = lr_sensitivity.lr_sensitivity_chart(numbers, **settings)
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

@@ -48,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     title = arguments.title or f"{language_name(arguments.language)}, {arguments.benchmark}"
     chart = reliability.reliability_chart(numbers, title, reliability.subtitle(numbers, arguments.confidence_method))
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

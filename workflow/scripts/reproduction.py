@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     files.write_text(arguments.csv, cells.write_csv())
     files.write_text(arguments.claims, library.compare_claims(cells).write_csv())
     files.write_text(arguments.html, page(cells, paper_checks.findings(printed).values()))
-    for path in arguments.figures:
-        theme.save(chart(cells), path)
+    theme.save(chart(cells), arguments.figures)
 
 
 if __name__ == "__main__":

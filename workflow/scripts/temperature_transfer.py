@@ -47,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         transfer_language=arguments.transfer_language,
         transfer_name=language_name(arguments.transfer_language),
     )
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

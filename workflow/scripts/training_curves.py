@@ -25,8 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f"--records: of {len(shown)} pairs of model and SFT set; give those of one")
     ((model, sft),) = shown
     chart = curves.curves_chart(curves.training_curves(arguments.records), f"Training of {model} on {sft}")
-    for path in arguments.output:
-        theme.save(chart, path)
+    theme.save(chart, arguments.output)
 
 
 if __name__ == "__main__":

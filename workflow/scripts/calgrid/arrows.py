@@ -181,9 +181,7 @@ def arrows_chart(numbers: pl.DataFrame, *, benchmark: str, method: str) -> "alt.
     return alt.concat(
         *charts,
         columns=columns,
-        title=alt.Title(
-            f"Confidence against accuracy: {benchmark}", subtitle=subtitle, anchor="start", fontSize=13, offset=8
-        ),
+        title=theme.title(f"Confidence against accuracy: {benchmark}", subtitle),
         spacing={"row": 8, "column": GAP},
     ).configure(**theme.config())
 

@@ -187,9 +187,7 @@ def chart(rates: pl.DataFrame, benchmark: str, language: str | None = None) -> "
         "Rows of a panel: categories of questions; columns: how confidence is extracted",
     ]
     title = f"Change of calibration errors by tuning, {benchmark}"
-    return alt.vconcat(
-        *rows, title=alt.Title(title, subtitle=subtitle, anchor="start", fontSize=13, offset=8), spacing=12
-    ).configure(**theme.config())
+    return alt.vconcat(*rows, title=theme.title(title, subtitle), spacing=12).configure(**theme.config())
 
 
 def _panel(rows: pl.DataFrame, names: Sequence[str], *, first: bool, heads: bool, last: bool) -> "alt.LayerChart":

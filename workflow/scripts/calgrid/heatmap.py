@@ -105,13 +105,8 @@ def heatmap_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, n_bins:
             alt.value("black"),
         ),
     )
-    title = alt.Title(
-        f"Calibration error by language: {benchmark}",
-        subtitle=f"ECE of each model and language, darker: worse. {overview.settings(numbers, method, n_bins)}",
-        anchor="start",
-        fontSize=13,
-        offset=12,
-    )
+    subtitle = f"ECE of each model and language, darker: worse. {overview.settings(numbers, method, n_bins)}"
+    title = theme.title(f"Calibration error by language: {benchmark}", subtitle, offset=12)
     layers = [cells, printed, *_column_names(languages, lefts, step, height), *_row_names(arms, tops)]
     return (
         alt.LayerChart(layer=layers)
@@ -148,7 +143,9 @@ def _column_names(languages: pl.DataFrame, lefts: Sequence[float], step: float, 
         code.encode(y=alt.value(-7)),
         code.encode(y=alt.value(height + 7)),
         tier_data.mark_rule(color=theme.FAINT).encode(x=begin, x2="right", y=alt.value(-16)),
-        tier_data.mark_text(fontSize=9, color="#555555", align="left").encode(x=begin, y=alt.value(-23), text="tier:N"),
+        tier_data.mark_text(fontSize=9, color=theme.GREY, align="left").encode(
+            x=begin, y=alt.value(-23), text="tier:N"
+        ),
     ]
 
 
@@ -175,7 +172,7 @@ def _row_names(arms: pl.DataFrame, tops: Sequence[float]) -> "list[alt.Chart]":
         marks: dict[str, Any] = {"fontSize": 9, "align": align, "color": theme.INK}
         body = alt.Chart(alt.InlineData(values=rows)).mark_text(**marks)
         texts.append(body.encode(x=alt.value(x), y=alt.Y("y:Q", **PIXELS), text=f"{name}:N"))
-        top = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=head, **{**marks, "color": "#555555"})
+        top = alt.Chart(alt.InlineData(values=[{}])).mark_text(text=head, **{**marks, "color": theme.GREY})
         texts.append(top.encode(x=alt.value(x), y=alt.value(-7)))
         right -= width + 2 * LETTER
     return texts

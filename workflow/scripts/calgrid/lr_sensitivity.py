@@ -101,12 +101,7 @@ def lr_sensitivity_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, 
 
     base, tuned = numbers.filter(sft=BASE), numbers.filter(pl.col("sft") != BASE)
     smoothings = tuned["smoothing"].unique(maintain_order=True).to_list()
-    if len(smoothings) > len(theme.STYLES):
-        most = len(theme.STYLES)
-        raise UserError(
-            f"a figure shows at most {most} smoothings, not {len(smoothings)}; give fewer with --smoothings"
-        )
-    styles = dict(zip(smoothings, theme.STYLES, strict=False))
+    styles = theme.styled(smoothings, "smoothings", "give fewer with --smoothings")
     columns = tuned.partition_by("model", "sft", maintain_order=True)
     headings = [[column["model"][0], column["sft"][0]] for column in columns]
     width = min(WIDEST, max(NARROWEST, WIDTH / len(columns) - GAP, LETTER * max(len(w) for h in headings for w in h)))
@@ -134,9 +129,7 @@ def lr_sensitivity_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, 
     return alt.concat(
         *panels,
         columns=len(columns),
-        title=alt.Title(
-            f"What hangs on the learning rate: {benchmark}", subtitle=subtitle, anchor="start", fontSize=13, offset=8
-        ),
+        title=theme.title(f"What hangs on the learning rate: {benchmark}", subtitle),
         spacing={"row": 8, "column": GAP},
     ).configure(**theme.config())
 

@@ -133,9 +133,7 @@ def transfer_chart(
     return alt.concat(
         *charts,
         columns=columns,
-        title=alt.Title(
-            f"Does a temperature transfer? {benchmark}", subtitle=subtitle, anchor="start", fontSize=13, offset=8
-        ),
+        title=theme.title(f"Does a temperature transfer? {benchmark}", subtitle),
         spacing={"row": 8, "column": GAP},
     ).configure(**theme.config())
 
@@ -190,7 +188,7 @@ def _panel(
             layers.append(one.mark_rule(color=theme.FAINT, strokeDash=[3, 3]).encode(x=alt.value(place * step)))
         if heads:
             text = f"{tier} resource" if tiers.count(tier) * step > WORDY else tier
-            head = one.mark_text(text=text, fontSize=9, color="#555555", align="left", baseline="top", dx=4, dy=4)
+            head = one.mark_text(text=text, fontSize=9, color=theme.GREY, align="left", baseline="top", dx=4, dy=4)
             layers.append(head.encode(x=alt.value(place * step), y=alt.value(0)))
     spread = data.mark_rule(color="#d6d6d6").encode(
         x=x, y=alt.Y("min(ece):Q", scale=y_scale, axis=y_axis), y2=alt.Y2("max(ece):Q")

@@ -58,7 +58,7 @@ def chart(cells: pl.DataFrame) -> "alt.TopLevelMixin":
     return alt.concat(
         *panels,
         columns=COLUMNS,
-        title=alt.Title(title, subtitle=subtitle, anchor="start", fontSize=13, offset=8),
+        title=theme.title(title, subtitle),
         spacing={"row": 18, "column": 18},
     ).configure(**theme.config())
 
@@ -67,17 +67,9 @@ def _panel(cells: pl.DataFrame, name: str, styles: Mapping[str, theme.Style]) ->
     """One metric; both axes have the same scale."""
     import altair as alt
 
-    heading = (
-        alt.Chart(alt.InlineData(values=[{}]))
-        .mark_text(text=name, fontSize=11, fontWeight="bold", color=theme.INK)
-        .encode(x=alt.value(PANEL / 2), y=alt.value(-9))
-    )
+    heading = theme.heading(name, PANEL)
     if cells.is_empty():
-        none = (
-            alt.Chart(alt.InlineData(values=[{}]))
-            .mark_text(text="not covered by this run", fontSize=11, color=theme.FAINT)
-            .encode(x=alt.value(PANEL / 2), y=alt.value(PANEL / 2))
-        )
+        none = theme.words("not covered by this run", PANEL / 2, PANEL / 2, fontSize=11, color=theme.FAINT)
         return alt.LayerChart(layer=[none, heading]).properties(width=PANEL, height=PANEL)
     values = pl.concat([cells[column] for column in ("printed", "ours", "low", "high")]).drop_nulls()
     low, high = float(values.min()), float(values.max())  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """The look of every figure: fonts, sizes, and marks that the colour-blind and a grey print can tell apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,11 +92,11 @@ def styled(names: Sequence[str], what: str, remedy: str) -> dict[str, Style]:
     return dict(zip(names, STYLES, strict=False))
 
 
-def title(text: str, subtitle: str | Sequence[str]) -> "alt.Title":
-    """The title of a whole figure."""
+def title(text: str, subtitle: str | Sequence[str], offset: int = 8) -> "alt.Title":
+    """The title of a whole figure, `offset` pixels above it."""
     import altair as alt
 
-    return alt.Title(text, subtitle=subtitle, anchor="start", fontSize=13, offset=8)
+    return alt.Title(text, subtitle=subtitle, anchor="start", fontSize=13, offset=offset)
 
 
 def axis(title: str, labelled: bool, **options: Any) -> "alt.Axis":
@@ -150,20 +150,21 @@ def legend(entries: Mapping[str, Style], width: int) -> "alt.LayerChart":
     return alt.LayerChart(layer=layers).properties(width=width, height=y + 8, view=alt.ViewConfig(stroke=None))
 
 
-def save(chart: "alt.TopLevelMixin", path: Path) -> None:
-    """Write a chart as SVG or PNG (three pixels a point), by the path's suffix; offline, by vl-convert.
+def save(chart: "alt.TopLevelMixin", paths: Iterable[Path]) -> None:
+    """Write a chart to each path, as SVG or PNG (three pixels a point) by its suffix; offline, by vl-convert.
 
     Not by the chart's own `save`, which checks the whole against Vega-Lite's schema once more; the tests do that.
     """
     import altair as alt
     import vl_convert
 
-    if path.suffix not in FORMATS:
-        raise UserError(f"{path}: figures are written as {' or '.join(FORMATS)}; name the output so")
     spec = chart.to_dict(validate=False)
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    with files.atomic(path) as temporary:
-        if path.suffix == ".svg":
-            temporary.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
-        else:
-            temporary.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=3))
+    for path in paths:
+        if path.suffix not in FORMATS:
+            raise UserError(f"{path}: figures are written as {' or '.join(FORMATS)}; name the output so")
+        with files.atomic(path) as temporary:
+            if path.suffix == ".svg":
+                temporary.write_text(vl_convert.vegalite_to_svg(spec, vl_version=version), encoding="utf-8")
+            else:
+                temporary.write_bytes(vl_convert.vegalite_to_png(spec, vl_version=version, scale=3))
