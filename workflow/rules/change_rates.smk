@@ -2,7 +2,11 @@
 rule change_rates:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
+        metrics=lambda w: [
+            path
+            for benchmark in CONFIG.grid.benchmarks
+            for path in figure_metrics(benchmark, CONFIG.evaluation.smoothing)
+        ],
     output:
         csv="results/tables/change_rates.csv",
         tex="results/tables/change_rates.tex",
@@ -21,7 +25,7 @@ rule change_rates:
 rule change_rates_figure:
     input:
         selection="results/selection.parquet",
-        metrics=lambda w: grid_metrics(w.benchmark),
+        metrics=lambda w: figure_metrics(w.benchmark, CONFIG.evaluation.smoothing),
     output:
         "results/figs/{benchmark}/change_rates.{suffix}",
     log:

@@ -20,6 +20,7 @@ from calgrid.sections import (
     BASE,
     CLDR_CORPUS,
     CONTENT_FREE,
+    NO_SMOOTHING,
     VALIDATION_LOSS,
     Packing,
     Prompting,
@@ -283,7 +284,7 @@ def grid_metrics(benchmark):
 
 
 def figure_metrics(benchmark, smoothings=None):
-    """For results/figs/{benchmark}/: of the compared cells of these smoothings, or else of all that are scored."""
+    """Of one benchmark: of the compared cells of these smoothings, or else of all that are scored."""
     if benchmark not in CONFIG.grid.benchmarks:
         raise WorkflowError(
             f"benchmark {benchmark!r} is not in the grid; there are: {', '.join(CONFIG.grid.benchmarks)}"
@@ -347,7 +348,7 @@ def figure1_scores():
     return [
         grid.scores(benchmark, cell.path, shard)
         for cell in scored_cells()
-        if cell.is_base or (cell.sft == sft and cell.smoothing == "0.0")
+        if cell.is_base or (cell.sft == sft and cell.smoothing == NO_SMOOTHING)
         for shard in shards
     ]
 
@@ -443,23 +444,21 @@ def table_flags(smoothings):
     return [*overview_flags(smoothings), *table_looks()]
 
 
+def arm_flags(smoothings):
+    return ["--models", *CONFIG.grid.models, "--sft", *CONFIG.grid.sft_datasets, "--smoothings", *smoothings]
+
+
 def overview_flags(smoothings):
+    evaluation = CONFIG.evaluation
     return [
-        *("--models", *CONFIG.grid.models),
-        *("--sft", *CONFIG.grid.sft_datasets),
-        *("--smoothings", *smoothings),
-        *("--confidence-method", CONFIG.evaluation.confidence_method),
-        *("--n-bins", str(CONFIG.evaluation.n_bins)),
+        *arm_flags(smoothings),
+        *("--confidence-method", evaluation.confidence_method),
+        *("--n-bins", str(evaluation.n_bins)),
     ]
 
 
 def change_rate_flags():
-    return [
-        *("--models", *CONFIG.grid.models),
-        *("--sft", *CONFIG.grid.sft_datasets),
-        *("--smoothings", *CONFIG.evaluation.smoothing),
-        *("--n-bins", str(CONFIG.evaluation.n_bins)),
-    ]
+    return [*arm_flags(CONFIG.evaluation.smoothing), "--n-bins", str(CONFIG.evaluation.n_bins)]
 
 
 def figure_flags():

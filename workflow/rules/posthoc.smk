@@ -37,18 +37,15 @@ rule posthoc_table:
         "../../envs/calgrid.yaml"
     params:
         benchmarks=CONFIG.grid.benchmarks,
-        models=CONFIG.grid.models,
-        sft=CONFIG.grid.sft_datasets,
-        smoothings=CONFIG.evaluation.smoothing,
+        arms=arm_flags(CONFIG.evaluation.smoothing),
         methods=posthoc_methods(),
         tiers=tier_flags(),
         transfer=CONFIG.evaluation.transfer_language,
         code=code("posthoc_table.py"),
     shell:
         "python $SCRIPTS/posthoc_table.py --selection {input.selection} --posthoc {input.posthoc:q}"
-        " --benchmarks {params.benchmarks:q} --models {params.models:q} --sft {params.sft:q}"
-        " --smoothings {params.smoothings} --confidence-methods {params.methods} --tiers {params.tiers:q}"
-        " --transfer-language {params.transfer:q} --output-dir results/tables > {log} 2>&1"
+        " --benchmarks {params.benchmarks:q} {params.arms:q} --confidence-methods {params.methods}"
+        " --tiers {params.tiers:q} --transfer-language {params.transfer:q} --output-dir results/tables > {log} 2>&1"
 
 
 rule temperature_transfer:

@@ -15,9 +15,7 @@ from calgrid import cli, files
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--models", required=True, nargs="+", help="models, in this order")
-    parser.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
-    parser.add_argument("--smoothings", required=True, nargs="+", help="label smoothings, 0.0 among them")
+    cli.add_arms(parser)
     parser.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
     parser.add_argument("--metrics", required=True, nargs="+", type=Path, help="metrics of these cells and base models")
     parser.add_argument("--n-bins", type=int, default=30, help="of the calibration errors (default: %(default)s)")

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--scores", required=True, nargs="+", type=Path, help="the cell's score shards")
     parser.add_argument("--languages", required=True, nargs="+", help="languages to measure")
-    parser.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
+    cli.add_tiers(parser)
     parser.add_argument(
         "--n-bins", nargs="+", type=int, default=[calibration.N_BINS], help="numbers of bins (default: %(default)s)"
     )

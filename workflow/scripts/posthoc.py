@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scores", required=True, nargs="+", type=Path, help="the cell's score shards")
     parser.add_argument("--content-free", nargs="*", default=[], type=Path, help="its scores of content-free prompts")
     parser.add_argument("--languages", required=True, nargs="+", help="languages to measure")
-    parser.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
+    cli.add_tiers(parser)
     parser.add_argument(
         "--confidence-methods",
         nargs="+",

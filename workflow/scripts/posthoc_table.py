@@ -17,9 +17,7 @@ from calgrid.sections import CONFIDENCE_METHODS
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--benchmarks", required=True, nargs="+", help="blocks of columns, in this order")
-    parser.add_argument("--models", required=True, nargs="+", help="models, in this order")
-    parser.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
-    parser.add_argument("--smoothings", required=True, nargs="+", help="label smoothings, in this order")
+    cli.add_arms(parser)
     parser.add_argument("--tiers", required=True, nargs="+", metavar="TIER=A,B", help="languages of each resource tier")
     parser.add_argument(
         "--confidence-methods", required=True, nargs="+", choices=CONFIDENCE_METHODS, help="a table each"

@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--benchmark", required=True, help="the benchmark to show")
     parser.add_argument("--models", required=True, nargs="+", help="models, in this order")
     parser.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
-    parser.add_argument("--tiers", nargs="*", default=[], metavar="TIER=A,B", help="languages of each resource tier")
+    cli.add_tiers(parser)
     parser.add_argument("--transfer-language", default="en", help="whose temperature was tried in all (default: en)")
     parser.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
     parser.add_argument(

@@ -70,11 +70,16 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_table_flags(to: argparse.ArgumentParser) -> None:
-    """Add what the table programs share: which cells they show, and how."""
+def add_arms(to: argparse.ArgumentParser) -> None:
+    """Add the models, SFT sets and smoothings that a table or figure shows."""
     to.add_argument("--models", required=True, nargs="+", help="models, in this order")
     to.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
     to.add_argument("--smoothings", required=True, nargs="+", help="label smoothings, in this order")
+
+
+def add_table_flags(to: argparse.ArgumentParser) -> None:
+    """Add what the table programs share: which cells they show, and how."""
+    add_arms(to)
     to.add_argument("--metrics", required=True, nargs="+", type=Path, help="metrics of all cells")
     to.add_argument("--n-bins", type=int, default=30, help="of the calibration errors (default: %(default)s)")
     add_confidence_method(to)
@@ -97,9 +102,7 @@ def add_table_looks(to: argparse.ArgumentParser) -> None:
 def add_overview_flags(to: argparse.ArgumentParser) -> None:
     """Add what the figures of a whole benchmark share."""
     to.add_argument("--benchmark", required=True, help="the benchmark to show")
-    to.add_argument("--models", required=True, nargs="+", help="models, in this order")
-    to.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
-    to.add_argument("--smoothings", required=True, nargs="+", help="label smoothings, in this order")
+    add_arms(to)
     to.add_argument("--selection", required=True, type=Path, help="which learning rates were selected")
     to.add_argument("--metrics", required=True, nargs="+", type=Path, help="metrics of the cells; of more cells too")
     to.add_argument("--n-bins", type=int, default=30, help="of the calibration errors (default: %(default)s)")
