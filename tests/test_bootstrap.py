@@ -211,7 +211,7 @@ def p_values(experiments, seed, shift=0.0):
     for _ in range(experiments):
         arms, answers = simulated(rng, shift)
         parts = [as_parts(p, answers) for p in arms]
-        values = np.stack([[bootstrap.per_question(part.questions) for part in of_arm] for of_arm in parts])
+        values = np.stack([[part.per_question for part in of_arm] for of_arm in parts])
         differences = values[0] - values[1]  # (languages, questions, MEANS)
         row = []
         for name in ("accuracy", "confidence"):

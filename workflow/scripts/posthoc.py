@@ -44,12 +44,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from calgrid.store import read_scores
 
     languages, content_free = arguments.languages, None
-    scores = read_scores(arguments.scores, languages, arguments.confidence_methods)
+    topics = posthoc.TOPICS if arguments.content_free else ()  # which content-free prompts go with a question
+    scores = read_scores(arguments.scores, languages, arguments.confidence_methods, topics)
     if arguments.content_free:
-        content_free = posthoc.with_topics(
-            read_scores(arguments.content_free, languages, ["choice"]), arguments.content_free
-        )
-        scores = posthoc.with_topics(scores, arguments.scores)
+        content_free = read_scores(arguments.content_free, languages, ["choice"], topics)
     measured = posthoc.measure(
         scores,
         arguments.confidence_methods,

@@ -12,6 +12,7 @@ for questions as clusters of an evaluation.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from calgrid.calibration import Floats, Integers
 from calgrid.grouped import Questions
 
 MEANS = ("accuracy", "entropy", "confidence", "nll", "brier")  # over questions
+ACCURACY, CONFIDENCE = MEANS.index("accuracy"), MEANS.index("confidence")  # places among them
 METRICS = (*MEANS, "overconfidence", "ece", "rms", "sce", "rms_gce")
 Weights = NDArray[np.float32]
 
@@ -40,6 +42,19 @@ class Part:
     questions: Questions
     cluster: Integers  # (N,), each once
 
+    @cached_property
+    def per_question(self) -> Floats:
+        """(N, MEANS), what the metrics that are means average over the questions."""
+        p, answers, n_options = self.questions.probabilities, self.questions.answers, self.questions.n_options
+        columns = (
+            calibration.correct(p, answers, n_options),
+            calibration.entropy(p),
+            calibration.confidence(p),
+            calibration.nll(p, answers),
+            calibration.brier(p, answers),
+        )
+        return np.stack(columns, axis=1).astype(np.float64)
+
 
 @dataclass(frozen=True)
 class Values:
@@ -47,19 +62,6 @@ class Values:
 
     observed: Floats  # (metrics,)
     resampled: Floats  # (R, metrics)
-
-
-def per_question(questions: Questions) -> Floats:
-    """(N, MEANS), what the metrics that are means average over the questions."""
-    p, answers, n_options = questions.probabilities, questions.answers, questions.n_options
-    columns = (
-        calibration.correct(p, answers, n_options),
-        calibration.entropy(p),
-        calibration.confidence(p),
-        calibration.nll(p, answers),
-        calibration.brier(p, answers),
-    )
-    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def bootstrap(parts: Sequence[Part], weights: Weights, n_bins: int) -> tuple[list[Values], Values]:
@@ -108,13 +110,13 @@ class _Layout:
         p, answers = part.questions.probabilities, part.questions.answers
         rows, m = part.cluster, self.n_bins
         found = np.zeros((n_clusters, self.width))
-        values = per_question(part.questions)
+        values = part.per_question
         found[rows, 0] = 1
         found[rows, 1 : 1 + len(MEANS)] = values
-        confidence = values[:, MEANS.index("confidence")]
+        confidence = values[:, CONFIDENCE]
         index = calibration.bin_index(confidence, m)
         start = 1 + len(MEANS)
-        found[rows, start + index] = values[:, MEANS.index("accuracy")] - confidence
+        found[rows, start + index] = values[:, ACCURACY] - confidence
         found[rows, start + m + index] = 1
         start += 2 * m
         for k in range(int(part.questions.n_options.max())):
@@ -134,7 +136,7 @@ class _Layout:
         square = np.divide(gap**2, count, out=np.zeros_like(gap), where=count > 0)
         errors = np.abs(class_gap).reshape(-1, k, m).sum(axis=2)
         of_class = np.divide(errors, n_class, out=np.zeros_like(errors), where=n_class > 0)
-        overconfidence = means[:, MEANS.index("confidence")] - means[:, MEANS.index("accuracy")]
+        overconfidence = means[:, CONFIDENCE] - means[:, ACCURACY]
         columns = (
             overconfidence,
             np.abs(gap).sum(axis=1) / n[:, 0],
@@ -153,13 +155,8 @@ def _values(layout: _Layout, observed: Floats, resampled: Floats, parts: Sequenc
 
 def _rms_gce(parts: Sequence[Part], weights: Weights) -> Floats:
     """(1 + R,), `calibration.rms_gce` as observed and of each resample, in the equal-mass bins of the observed."""
-    confidence = np.concatenate([calibration.confidence(part.questions.probabilities) for part in parts])
-    hits = np.concatenate(
-        [
-            calibration.correct(part.questions.probabilities, part.questions.answers, part.questions.n_options)
-            for part in parts
-        ]
-    )
+    values = np.concatenate([part.per_question for part in parts])
+    confidence, hits = values[:, CONFIDENCE], values[:, ACCURACY]
     cluster = np.concatenate([part.cluster for part in parts])
     order = np.argsort(confidence, kind="stable")
     n_bins = max(len(order) // calibration.PER_BIN, 1)

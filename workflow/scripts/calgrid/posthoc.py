@@ -10,7 +10,6 @@ other. An id is the same in every language, so that no translation of a question
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from calgrid.calibration import Booleans, Floats, Integers
 from calgrid.errors import UserError
 from calgrid.metrics import LANGUAGE, POOLED, TIER
 from calgrid.sections import ALL
-from calgrid.store import option_values, read_table
+from calgrid.store import option_values
 
 LEAST, MOST = 1e-3, 1e3  # bounds of a temperature
 STEPS = 100  # of Newton's method at most; bisection alone needs 60
@@ -165,12 +164,6 @@ def content_free_prior(scores: pl.DataFrame, content_free: pl.DataFrame, method:
     place = found["place"].to_numpy()
     wanted = int(scores["n_options"].max())  # type: ignore[arg-type]
     return means[place][:, :wanted], found["n_prompts"].to_numpy().astype(np.int64)
-
-
-def with_topics(scores: pl.DataFrame, paths: Sequence[str | Path]) -> pl.DataFrame:
-    """`scores`, read from `paths`, with the columns TOPICS, in the same order."""
-    topics = pl.concat(read_table(path, ["language", "question_id", *TOPICS]) for path in paths)
-    return scores.join(topics, on=["language", "question_id"], how="left", maintain_order="left")
 
 
 def measure(

@@ -85,7 +85,7 @@ class Benchmark:
 
     def questions(self, cell: Cell) -> pl.DataFrame:
         """The questions of a model, numbered as clusters."""
-        ids = self._read(cell)["question_id"].unique().sort()
+        ids = self._read(cell, methods=[])["question_id"].unique().sort()
         return ids.to_frame().with_row_index("cluster")
 
     def measure(self, cells: Sequence[Cell], questions: pl.DataFrame, weights: Weights) -> Measured:
@@ -94,15 +94,13 @@ class Benchmark:
         found = [bootstrap.bootstrap(parts, weights, self.n_bins) for parts in by_seed]
         per_question = np.full((len(self.languages), len(questions), len(MEANS)), np.nan)
         for place, seeds in enumerate(zip(*by_seed, strict=True)):
-            per_question[place, seeds[0].cluster] = np.mean(
-                [bootstrap.per_question(s.questions) for s in seeds], axis=0
-            )
+            per_question[place, seeds[0].cluster] = np.mean([seed.per_question for seed in seeds], axis=0)
         by_language = [bootstrap.mean(seeds) for seeds in zip(*(languages for languages, _ in found), strict=True)]
         return Measured(cells, by_language, bootstrap.mean([pooled for _, pooled in found]), per_question)
 
     def _parts(self, cell: Cell, questions: pl.DataFrame) -> list[Part]:
         parts = []
-        for (language,), of_language in self._read(cell).group_by("language", maintain_order=True):
+        for (language,), of_language in self._read(cell, [self.method]).group_by("language", maintain_order=True):
             placed = of_language.join(questions, on="question_id", how="left", maintain_order="left")
             if lone := placed.filter(pl.col("cluster").is_null())["question_id"].to_list():
                 raise UserError(
@@ -114,10 +112,10 @@ class Benchmark:
             )
         return parts
 
-    def _read(self, cell: Cell) -> pl.DataFrame:
+    def _read(self, cell: Cell, methods: Sequence[str]) -> pl.DataFrame:
         if cell not in self.scores:
             raise UserError(f"no scores of the selected cell {cell.path}; give its files among --scores")
-        return read_scores(self.scores[cell], self.languages, [self.method])
+        return read_scores(self.scores[cell], self.languages, methods)
 
 
 def compare(
