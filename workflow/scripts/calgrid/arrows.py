@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from calgrid import overview, theme
 from calgrid.errors import UserError
 from calgrid.grid import Cell
-from calgrid.sections import BASE, NONE
+from calgrid.sections import BASE
 from calgrid.selection import Arm
 
 if TYPE_CHECKING:
@@ -68,10 +68,8 @@ def arrows(
     if not plain:
         raise UserError(f"--smoothings {' '.join(smoothings)}: has no 0.0, from which arrows go to the others; add it")
     ordered = [plain[0], *(smoothing for smoothing in smoothings if smoothing not in plain)]
-    base: list[Arm] = [(model, BASE, NONE) for model in models]
-    tuned: list[Arm] = [(model, name, smoothing) for model in models for name in sft for smoothing in ordered]
     values = overview.by_language(
-        [*base, *tuned],
+        overview.arms_to_show(models, sft, ordered),
         selected,
         metrics,
         benchmark=benchmark,

@@ -12,7 +12,7 @@ import polars as pl
 
 from calgrid import overview, theme
 from calgrid.grid import Cell
-from calgrid.sections import BASE, NONE
+from calgrid.sections import BASE
 from calgrid.selection import Arm
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ def heatmap(
     tiers: Mapping[str, Sequence[str]],
 ) -> pl.DataFrame:
     """The numbers of the figure: `overview.by_language`, with ece; base models, then tuned ones, model by model."""
-    base: list[Arm] = [(model, BASE, NONE) for model in models]
-    tuned: list[Arm] = [(model, name, smoothing) for model in models for name in sft for smoothing in smoothings]
     return overview.by_language(
-        [*base, *tuned],
+        overview.arms_to_show(models, sft, smoothings),
         selected,
         metrics,
         benchmark=benchmark,

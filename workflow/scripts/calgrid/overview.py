@@ -8,7 +8,14 @@ from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.languages import NO_TIER, in_order, tier_of
 from calgrid.metrics import LANGUAGE
+from calgrid.sections import BASE, NONE
 from calgrid.selection import Arm, of_arms
+
+
+def arms_to_show(models: Sequence[str], sft: Sequence[str], smoothings: Sequence[str]) -> list[Arm]:
+    """The base models, then the tuned ones, model by model."""
+    tuned = [(model, name, smoothing) for model in models for name in sft for smoothing in smoothings]
+    return [*((model, BASE, NONE) for model in models), *tuned]
 
 
 def by_language(
