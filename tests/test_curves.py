@@ -70,9 +70,8 @@ def test_the_picture(records, tmp_path):
         "Training loss, as trained",
         "Without smoothing",
         "Step",
-        "Learning rate",
-        "5e-6",
-        "1e-4",
+        "learning rate 5e-6",
+        "learning rate 1e-4",
         f"floor {smoothed_loss_floor(0.1, 1000):.2f}",
     ):
         assert any(expected in text for text in texts), expected

@@ -1,6 +1,8 @@
 """Reliability figures: their numbers, and that the picture has marks, titles and axes."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -172,6 +174,29 @@ def test_series_are_told_apart_without_colour():
     assert len({style.color for style in theme.STYLES}) == len(theme.STYLES)
     assert len({style.shape for style in theme.STYLES}) == len(theme.STYLES)
     assert len({style.dash for style in theme.STYLES}) == len(theme.STYLES)
+
+
+# A language's own name, in the letters that names of subjects, models and data sets may have.
+LETTERS = {"am": "አማርኛ", "ar": "العربية", "bn": "বাংলা", "si": "සිංහල", "te": "తెలుగు", "th": "ไทย", "zh": "中文"}
+
+
+def labelled(tmp_path, text, suffix):
+    path = tmp_path / f"label{suffix}"
+    theme.save(theme.words(text, 50, 10).properties(width=100, height=20).configure(**theme.config()), [path])
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("language", LETTERS)
+def test_letters_that_are_not_latin(tmp_path, language):
+    """An SVG keeps them as text and names a font for them; a PNG shows them where the machine has such a font."""
+    text = LETTERS[language]
+    root = ElementTree.fromstring(labelled(tmp_path, text, ".svg"))
+    [node] = [node for node in root.iter(f"{SVG}text") if node.text == text]
+    assert [name.strip(" '\"") for name in node.get("font-family").split(",")] == theme.FONTS.split(", ")
+    if not (shutil.which("fc-list") and subprocess.check_output(["fc-list", f":lang={language}"])):
+        pytest.skip(f"no font for {language} on this machine")
+    in_no_font = "\u0378" * len(text)
+    assert labelled(tmp_path, text, ".png") != labelled(tmp_path, in_no_font, ".png")
 
 
 def test_refusals(grid, tmp_path):

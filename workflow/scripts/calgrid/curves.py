@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 POINTS = 150  # of a line at most; each is the mean of as many steps
 PANEL = {"width": 190, "height": 120}  # pixels
+GAP = 14  # pixels between columns
 ROWS = {"loss": "Training loss, as trained", "nll": "Without smoothing"}
 
 
@@ -76,7 +77,7 @@ def training_curves(paths: Sequence[Path]) -> pl.DataFrame:
     return pl.concat(frames).sort("smoothing", pl.col("lr").cast(pl.Float64), "step")
 
 
-def curves_chart(numbers: pl.DataFrame, title: str) -> "alt.ConcatChart":
+def curves_chart(numbers: pl.DataFrame, title: str) -> "alt.VConcatChart":
     """Draw what `training_curves` returns."""
     import altair as alt
 
@@ -98,11 +99,12 @@ def curves_chart(numbers: pl.DataFrame, title: str) -> "alt.ConcatChart":
         "Nats a supervised token" + (f", means of {' and '.join(means)}" if means else ""),
         "Dashed: the least that a smoothed loss can be. Points: validation, after each epoch",
     ]
-    return alt.concat(
-        *panels,
-        columns=len(arms),
+    entries = {f"learning rate {rate}": style for rate, style in styles.items()}
+    return alt.vconcat(
+        theme.legend(entries, len(arms) * (PANEL["width"] + GAP)),
+        alt.concat(*panels, columns=len(arms), spacing={"row": 8, "column": GAP}),
         title=theme.title(title, subtitle),
-        spacing={"row": 8, "column": 14},
+        spacing=10,
     ).configure(**theme.config())
 
 
@@ -118,16 +120,13 @@ def _panel(
 
     above = column == "loss"
     rates, looks = list(styles), list(styles.values())
-    legend = alt.Legend(title="Learning rate", orient="top", symbolStrokeWidth=1.6, symbolSize=120)
     axis = alt.Axis(title=None if above else "Step", labels=not above, ticks=not above, format=",d", tickCount=4)
     x = alt.X("step:Q", scale=alt.Scale(domain=[0, 1.02 * max(numbers["step"].to_list())], nice=False), axis=axis)
     labelled = y_title is not None
     y_axis = alt.Axis(title=y_title, labels=labelled, ticks=labelled, format="~f", tickCount=5)
     y_scale = alt.Scale(domain=list(domain), zero=False, nice=False)
-    color = alt.Color("lr:N", sort=rates, scale=alt.Scale(domain=rates, range=[s.color for s in looks]), legend=legend)
-    dash = alt.StrokeDash(
-        "lr:N", sort=rates, scale=alt.Scale(domain=rates, range=[list(s.dash) for s in looks]), legend=legend
-    )
+    color = alt.Color("lr:N", scale=alt.Scale(domain=rates, range=[s.color for s in looks]), legend=None)
+    dash = alt.StrokeDash("lr:N", scale=alt.Scale(domain=rates, range=[list(s.dash) for s in looks]), legend=None)
     data = alt.Chart(alt.InlineData(values=numbers.drop_nulls(column).to_dicts()))
     layers: list[alt.Chart] = [
         data.mark_line(strokeWidth=1.4).encode(
@@ -159,9 +158,7 @@ def _panel(
             theme.heading(heading, PANEL["width"]),
         ]
     else:
-        shape = alt.Shape(
-            "lr:N", sort=rates, scale=alt.Scale(domain=rates, range=[s.shape for s in looks]), legend=None
-        )
+        shape = alt.Shape("lr:N", scale=alt.Scale(domain=rates, range=[s.shape for s in looks]), legend=None)
         validation = alt.Chart(alt.InlineData(values=numbers.drop_nulls("validation").to_dicts()))
         layers.append(
             validation.mark_point(filled=True, size=34, opacity=1).encode(

@@ -1,4 +1,4 @@
-"""The page of a reproduction: one HTML file that asks for nothing outside itself and runs no script."""
+"""The page of a reproduction."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from calgrid import claims, reproduction
+from calgrid import claims, html_page, reproduction
 from calgrid.languages import language_name
 from calgrid.metrics import MEAN, POOLED
 from calgrid.paper import ARM, CONFIDENCE_METHOD, METRICS, N_BINS
@@ -18,19 +18,15 @@ HEADS: Mapping[str, str] = {"accuracy": "Accuracy", "entropy": "Entropy", "ece":
 AGGREGATIONS: Mapping[str, str] = {POOLED: "ours: all questions pooled", MEAN: "ours: mean over languages"}
 NOT_COVERED = "not covered"
 STYLE = """
-body { font: 15px/1.5 "Liberation Sans", Arial, Helvetica, "DejaVu Sans", sans-serif; color: #222; background: #fff;
-  max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
-th, td { padding: .15rem .5rem; text-align: right; white-space: nowrap; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
+table { font-size: .85rem; }
+th, td { padding: .15rem .5rem; white-space: nowrap; }
 th { border-bottom: 1px solid #888; } td { border-bottom: 1px solid #ececec; }
 .name, .words { text-align: left; } .words { white-space: normal; } .first { border-left: 1px solid #bbb; }
 .outside { font-weight: bold; } .none { color: #6b6b6b; }
 .yes::before { content: "\\2713 "; } .no::before { content: "\\2717 "; }
-summary { cursor: pointer; padding: .15rem 0; } details details { margin-left: 1rem; } pre { white-space: pre-wrap; }
-""".strip()
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a browser then refuses whatever a name might smuggle in
+details details { margin-left: 1rem; }
+"""
 
 
 def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
@@ -42,7 +38,6 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
     """
     total = reproduction.summary(cells).row(0, named=True)
     parts = [
-        "<h1>A run against the paper's printed numbers</h1>",
         f"<p>This run covers <strong>{total['covered']:,} of the {total['printed']:,} numbers</strong> that the tables "
         "of <em>Investigating the Multilingual Calibration Effects of Language Model Instruction-Tuning</em> print. "
         f"Confidence: {escape(CONFIDENCE_METHOD)}; ECE over {N_BINS} equal-width bins; RMS: the variant that fits the "
@@ -67,13 +62,7 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
         "beside each.</p>",
         *_tables(cells),
     ]
-    head = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>A run against the paper's printed numbers</title>\n<style>\n{STYLE}\n</style>\n</head>\n<body>\n"
-    )
-    return head + "\n".join(part for part in parts if part) + "\n</body>\n</html>\n"
+    return html_page.page("A run against the paper's printed numbers", STYLE, "\n".join(part for part in parts if part))
 
 
 def _reasons(cells: pl.DataFrame) -> str:

@@ -1,21 +1,18 @@
-"""All tables as one HTML page: self-contained, nothing outside is asked for, no script."""
+"""All tables as one HTML page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 import polars as pl
 
+from calgrid import html_page
 from calgrid.table_layout import ARM_HEADS, PANEL_TITLES, fields, head, rows
 
 STYLE = """
-body { font: 15px/1.45 "Liberation Sans", Arial, "Noto Sans", sans-serif; color: #222; margin: 2em auto;
-  max-width: 75em; padding: 0 1em; }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin: 2.2em 0 .3em }
-nav a { margin-right: .7em; white-space: nowrap } a { color: #0a5a94 }
-.table { overflow-x: auto }
-table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: .5em 0 1em }
+nav a { margin-right: .7em; white-space: nowrap }
+table { border-top: 2px solid; border-bottom: 2px solid }
 caption { text-align: left; max-width: 60em; padding-bottom: .6em }
-th, td { padding: .12em .6em; text-align: right; font-variant-numeric: tabular-nums; font-weight: normal }
+th, td { padding: .12em .6em; font-weight: normal }
 th[scope=row], thead tr:last-child th:nth-child(-n+3) { text-align: left }
 thead tr:last-child th, tr.panel td { border-bottom: 1px solid }
 thead th[colspan] { text-align: center; border-bottom: 1px solid #aaa }
@@ -42,11 +39,7 @@ def page(title: str, sections: Mapping[str, Sequence[tuple[str, str, str]]]) -> 
         for heading, tables in sections.items()
         for name, anchor, html in tables
     )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n<nav>\n{links}\n</nav>\n{bodies}\n</body>\n</html>\n"
-    )
+    return html_page.page(title, STYLE, f"<nav>\n{links}\n</nav>\n{bodies}")
 
 
 def table(numbers: pl.DataFrame, metrics: Sequence[str], first: str, caption: str) -> str:
@@ -55,7 +48,7 @@ def table(numbers: pl.DataFrame, metrics: Sequence[str], first: str, caption: st
     heads = [*(ARM_HEADS[field] for field in fields(first)), *[head(metric) for metric in metrics] * len(benchmarks)]
     above = "".join(f'<th colspan="{len(metrics)}" scope="colgroup">{escape(name)}</th>' for name in benchmarks)
     lines = [
-        '<div class="table"><table>',
+        '<div class="wide"><table>',
         f"<caption>{escape(caption)}</caption>",
         f'<thead><tr><td colspan="3"></td>{above}</tr>',
         "<tr>" + "".join(f'<th scope="col">{escape(head)}</th>' for head in heads) + "</tr></thead>",
