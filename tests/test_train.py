@@ -52,6 +52,9 @@ class Training:
         log = (self.folder / "log").open("w")
         return subprocess.Popen(command, stderr=log, stdout=log, env=environment, start_new_session=True)
 
+    def launcher(self, *flags: str) -> list[str]:
+        return [str(SCRIPTS / "launch.py"), *flags, "--result", str(self.cell / "train.json"), "--"]
+
     def run(self, *launched: str) -> "Training":
         assert self.end(self.start(*launched)) == 0, self.log
         return self
@@ -165,7 +168,7 @@ def two(base, packed, tmp_path):  # noqa: F811
 
 
 def test_two_processes_give_the_curve_of_one(base, packed, two, tmp_path_factory):  # noqa: F811
-    two.run(str(SCRIPTS / "launch.py"), "--gpus", "2", "--")
+    two.run(*two.launcher("--gpus", "2"))
     one = Training(tmp_path_factory.mktemp("one"), base, packed, "--dropout", "0").run()
     assert (two.record["processes"], one.record["processes"]) == (2, 1)
     for ours, theirs in zip(two.record["curve"], one.record["curve"], strict=True):
@@ -176,7 +179,7 @@ def test_two_processes_give_the_curve_of_one(base, packed, two, tmp_path_factory
 
 
 def test_two_processes_stop_at_sigterm_and_one_goes_on(two):
-    assert two.strike(signal.SIGTERM, 5, str(SCRIPTS / "launch.py"), "--gpus", "2", "--") == 75
+    assert two.strike(signal.SIGTERM, 5, *two.launcher("--gpus", "2")) == 75
     assert len(list((two.folder / "checkpoints").rglob("*.distcp"))) == 2
     two.run()
     assert re.search(r"going on after step \d+", two.log)
@@ -194,8 +197,28 @@ def test_two_machines_meet(two, monkeypatch, tmp_path):
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    two.run(str(SCRIPTS / "launch.py"), "--gpus", "2", "--nodes", "2", "--")
+    two.run(*two.launcher("--gpus", "2", "--nodes", "2"))
     assert two.record["processes"] == 2
+
+
+def test_a_second_copy_takes_the_result_of_the_first(base, packed, tmp_path):  # noqa: F811
+    """As when Snakemake was killed, and its next start runs the job again while the first one still computes it."""
+    one = Training(tmp_path, base, packed)
+    first = one.start(*one.launcher())
+    while "checkpoint after step 5\n" not in one.log:
+        assert first.poll() is None, one.log
+        time.sleep(0.02)
+    second = Training(tmp_path, base, packed)
+    second_log = tmp_path / "second.log"
+    running = subprocess.Popen(
+        [sys.executable, *second.launcher(), str(SCRIPTS / "train.py"), *second.flags], stderr=second_log.open("w")
+    )
+    assert one.end(first) == one.end(running) == 0
+    assert "is computing train.json already; waiting for it" in second_log.read_text()
+    assert "computed by that process; nothing left to do" in second_log.read_text()
+    assert one.record["steps"] == 28
+    assert one.log.count("checkpoint after step") == 27 + 1
+    assert not list(tmp_path.rglob(".running-*"))
 
 
 # What is refused
@@ -322,4 +345,4 @@ def test_numbers_of_gpus_and_machines_must_go_together(gpus, nodes):
 
 def test_several_machines_need_slurm(capsys):
     with pytest.raises(UserError, match=r"--nodes 2: several machines need a job of Slurm; set models.<name>.nodes: 1"):
-        launch_program.main(["--gpus", "2", "--nodes", "2", "--", "train.py"])
+        launch_program.main(["--gpus", "2", "--nodes", "2", "--result", "train.json", "--", "train.py"])

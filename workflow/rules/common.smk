@@ -11,7 +11,7 @@ SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 sys.path.insert(0, SCRIPTS)
 
 from calgrid import config as configuration
-from calgrid import grid, versions
+from calgrid import grid, slurm, versions
 from calgrid.cli import settings_flags
 from calgrid.errors import UserError
 from calgrid.files import content_hash, sampled_hash
@@ -32,11 +32,17 @@ from calgrid.sections import (
 # For the shell commands: where the programs lie, and as `python` the interpreter that runs Snakemake, unless a conda
 # environment takes its place. A path in the commands themselves would change them with every move of the folder.
 os.environ.update(SCRIPTS=SCRIPTS, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+if workflow.is_main_process:  # for Snakemake itself, which asks Slurm about its jobs
+    os.environ["PATH"] = os.pathsep.join([str(slurm.COMMANDS), os.environ["PATH"]])
 
 try:
     CONFIG = configuration.load(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+onstart:
+    check_start()
 
 
 wildcard_constraints:
@@ -49,6 +55,19 @@ wildcard_constraints:
     shard=r"[^/=]+",
     prompt=r"[^/=]+",
     language=r"[^/=]+",
+
+
+def check_start():
+    """Before anything runs: no jobs of an earlier start are in Slurm's queue, and the profile has taken effect."""
+    if not workflow.is_main_process:
+        return
+    try:
+        slurm.check_queue(Path.cwd())
+        warning = slurm.check_profile(workflow.executor_plugin.name, set(workflow.resource_settings.overwrite_resources))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    if warning:
+        print(warning, file=sys.stderr)
 
 
 def code(program):

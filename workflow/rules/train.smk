@@ -79,8 +79,8 @@ rule train:
         checkpoints=f"results/checkpoints/models/{CELL}",
         settings=settings_flags(CONFIG.training),
     shell:
-        "python $SCRIPTS/launch.py --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} -- $SCRIPTS/train.py"
-        " --base {input.base:q} --conversations {params.data:q}"
+        "python $SCRIPTS/launch.py --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
+        " --result {output.record:q} -- $SCRIPTS/train.py --base {input.base:q} --conversations {params.data:q}"
         " --smoothing {wildcards.smoothing} --lr {wildcards.lr} --seed {wildcards.seed} {params.settings:q}"
         " --row-tokens {resources.row_tokens} --activation-checkpointing {resources.activation_checkpointing}"
         " --checkpoints {params.checkpoints:q} --checkpoint-minutes {resources.checkpoint_minutes}"

@@ -1,6 +1,9 @@
 """Start a program on one or several GPUs, by `accelerate launch` where there are several.
 
-    python workflow/scripts/launch.py --gpus 4 --nodes 1 -- workflow/scripts/train.py --base ...
+    python workflow/scripts/launch.py --gpus 4 --nodes 1 --result results/models/<cell>/train.json -- \\
+        workflow/scripts/train.py --base ...
+
+A second copy of it waits until the first has ended, and finds the result there, or goes on from its last checkpoint.
 
 SIGTERM is passed on, and the processes have ten minutes to end: a training writes a checkpoint and ends with status 75,
 which is also this program's then.
@@ -12,9 +15,9 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from calgrid import cli
+from calgrid import cli, lease
 from calgrid.errors import Interrupted
 from calgrid.launch import command
 
@@ -30,16 +33,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="cores on each of several machines (default: %(default)s)"
     )
+    parser.add_argument("--result", required=True, help="file that the program writes last; one process computes it")
     parser.add_argument("program", nargs="+", help="-- PROGRAM and its arguments")
     arguments = parser.parse_args(argv)
     words = command(arguments.program, arguments.gpus, arguments.nodes, arguments.threads, os.environ)
-    threads = max(1, len(os.sched_getaffinity(0)) * arguments.nodes // arguments.gpus)
-    environment = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE_SECONDS), "OMP_NUM_THREADS": str(threads), **os.environ}
-    if arguments.gpus == 1:
-        os.execv(words[0], words)
-    log.info("%s", shlex.join(words))
-    running = subprocess.Popen(words, env=environment)
+    environment = dict(os.environ)
+    if arguments.gpus > 1:
+        threads = max(1, len(os.sched_getaffinity(0)) * arguments.nodes // arguments.gpus)
+        environment = {
+            "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE_SECONDS),
+            "OMP_NUM_THREADS": str(threads),
+            **environment,
+        }
+        log.info("%s", shlex.join(words))
+    with lease.held(arguments.result, arguments.program) as done:
+        if done:
+            log.info("%s: computed by that process; nothing left to do", arguments.result)
+            return
+        status, asked = run(words, environment)
+    if status and asked:
+        raise Interrupted("asked to stop; run again to go on")
+    sys.exit(status)
+
+
+def run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bool]:
+    """Run a command to its end, passing SIGTERM on; its status, and whether it was asked to stop."""
     asked: list[int] = []
+    running = subprocess.Popen(words, env=environment)
 
     def pass_on(number: int, _: object) -> None:
         asked.append(number)
@@ -47,10 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, lambda number, _: asked.append(number))  # Ctrl-C reaches the processes by itself
-    status = running.wait()
-    if status and asked:
-        raise Interrupted("asked to stop; run again to go on")
-    sys.exit(status)
+    return running.wait(), bool(asked)
 
 
 if __name__ == "__main__":

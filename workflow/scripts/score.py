@@ -9,6 +9,7 @@ The output has one row a question, with lists over its options; docs/scores.md d
 an interrupted job has finished lie in --finished and are not scored again.
 """
 
+import argparse
 import logging
 import shutil
 import time
@@ -20,7 +21,7 @@ from typing import Any, get_args
 import polars as pl
 import torch
 
-from calgrid import cli, files
+from calgrid import cli, files, lease
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.modeling import device, load_model, weights_of
@@ -46,7 +47,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--attention", default="auto", choices=get_args(Attention), help="how attention is computed (%(default)s)"
     )
     arguments = parser.parse_args(argv)
-    finished: Path = arguments.finished
 
     tokens, record = files.read_provenance(arguments.tokens), files.read_json(arguments.model)
     if "prompting" not in tokens:
@@ -66,6 +66,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         dtype=str(dtype),
         attention=model.config._attn_implementation,
     )
+    with lease.held(arguments.output, shaping(made_by)) as done:
+        if done:
+            log.info("%s: scored by that process; nothing left to do", arguments.output)
+        else:
+            score(arguments, model, made_by)
+
+
+def score(arguments: argparse.Namespace, model: Any, made_by: dict[str, Any]) -> None:
+    """Score the languages that are not finished yet, then write the whole shard."""
+    finished: Path = arguments.finished
     sizes = dict(pl.scan_parquet(arguments.tokens).group_by("language").len().sort("language").collect().iter_rows())
     missing = {language: size for language, size in sizes.items() if not is_finished(finished, language, made_by)}
     if done := sorted(sizes.keys() - missing):
@@ -95,8 +105,12 @@ def partial(finished: Path, language: str) -> Path:
 def is_finished(finished: Path, language: str, made_by: dict[str, Any]) -> bool:
     """Whether a language was finished by a job that differs in nothing that shapes scores."""
     path = partial(finished, language)
-    same = {"command": "", "commit": ""}  # SCORE_VERSION says when code matters
-    return path.is_file() and {**files.read_provenance(path), **same} == {**made_by, **same}
+    return path.is_file() and shaping(files.read_provenance(path)) == shaping(made_by)
+
+
+def shaping(made_by: dict[str, Any]) -> dict[str, Any]:
+    """What shapes scores; SCORE_VERSION says when code matters."""
+    return {name: value for name, value in made_by.items() if name not in ("command", "commit")}
 
 
 class Progress:

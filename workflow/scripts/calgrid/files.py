@@ -38,7 +38,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     host = platform.node()
     for stale in path.parent.glob(f".tmp-{host}-*-{glob_escape(path.name)}"):
-        if not _alive(int(stale.name.removeprefix(f".tmp-{host}-").split("-")[0])):
+        if not alive(int(stale.name.removeprefix(f".tmp-{host}-").split("-")[0])):
             _remove(stale)
     temporary = path.with_name(f".tmp-{host}-{os.getpid()}-{path.name}")
     try:
@@ -67,7 +67,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether this machine has a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
