@@ -73,7 +73,7 @@ class SlurmRun:
     def job(self, smoothing: str) -> str:
         """The Slurm job that trains the cell of a smoothing now, once it has made a few steps."""
         log = self.train_log(smoothing)
-        wait(lambda: log.exists() and "checkpoint after step 3\n" in log.read_text(), f"smoothing {smoothing}", 180)
+        wait(lambda: log.exists() and "checkpoint after step 3\n" in log.read_text(), f"smoothing {smoothing}", 300)
         comment = f"_smoothing={smoothing}_".replace("=", "")
         command = ["squeue", "--noheader", "--states=running", "--format=%A|%Z|%k"]
         jobs = [line.split("|") for line in subprocess.check_output(command, text=True).splitlines()]
