@@ -1,16 +1,17 @@
 """The plan: its jobs are Snakemake's own, its costs those of a reckoning by hand, and reruns have their reasons."""
 
+import base64
 import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from workflow import ROOT, TINY, Workflow
@@ -22,6 +23,8 @@ from calgrid.plan_costs import RATES, STAGE_OF, Cost, Costs, family
 from calgrid.plan_jobs import Job
 from calgrid.plan_schedule import wall_seconds
 from calgrid.plan_sizes import Sizes
+from calgrid.prompts import questions_of
+from calgrid.tries import lay_out
 from calgrid.work import Shape, Work
 
 DEMO = (ROOT / "config/demo.yaml",)
@@ -59,6 +62,8 @@ def _merge(into: dict, other: dict) -> None:
 def dry_run(workflow: Workflow, *targets: str) -> Counter:
     """How many jobs of each rule a dry run counts, without the targets themselves."""
     text = workflow.run(*targets, "--dry-run", "--quiet", "rules").stdout
+    if "Nothing to be done" in text:
+        return Counter()
     table = text[text.index("Job stats:") :].split("\n\n")[0]
     counts = Counter({name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)})
     assert counts.pop("total") == counts.total()
@@ -141,8 +146,8 @@ def test_a_changed_setting_is_one_line_a_kind_of_job(finished, monkeypatch):
     why = "parameter `settings` changed: --epochs 1 -> --epochs 2, --batch-size 16 -> --batch-size 8"
     assert found == [("trainings", 2, why), ("scorings", 2, f"`train` runs again: {why}")]
     text = plan_text.terminal(made(*TINY, settings={"training": {"epochs": 2, "batch_size": 8}}), "plan.html")
-    assert f"2 trainings, 0.0035 GPU hours: {why}" in text or "2 trainings, " in text
-    assert "jobs that cost little" in text
+    assert re.search(rf"^  2 trainings, 0\.\d+ GPU hours: {re.escape(why)}$", text, re.MULTILINE)
+    assert "jobs that cost little: metrics 2, posthoc " in text
 
 
 def test_a_cause_far_up_is_named_down_to_the_scores(finished, monkeypatch):
@@ -156,23 +161,19 @@ def test_a_cause_far_up_is_named_down_to_the_scores(finished, monkeypatch):
     assert len(found) == 4
 
 
-def test_a_deleted_model_and_an_interrupted_job_are_named(changed):
-    shutil.rmtree(changed / "results/models/model=tiny-llama/sft=cldr-alpaca/smoothing=0.1")
-    [scores] = (changed / "results/scores").glob("*/*/sft=cldr-alpaca/smoothing=0.0/*/*/low.parquet")
-    scores.unlink()
-    found = causes(*TINY)
-    assert [each for each in found if each[0] == "trainings"] == [
-        (
-            "trainings",
-            1,
-            "deleted: results/models/model={model}/sft={sft}/smoothing={smoothing}/lr={lr}/seed={seed}/train.json",
-        )
+def test_what_was_deleted_is_named(changed):
+    for folder in ("models", "scores/benchmark=cldr4", "metrics/benchmark=cldr4"):
+        shutil.rmtree(changed / "results" / folder / "model=tiny-llama/sft=cldr-alpaca/smoothing=0.1")
+    cell = "model={model}/sft={sft}/smoothing={smoothing}/lr={lr}/seed={seed}"
+    deleted = f"deleted: results/models/{cell}/model, results/models/{cell}/train.json"
+    scores = f"deleted: results/scores/benchmark={{benchmark}}/{cell}/{{shard}}.parquet"
+    assert causes(*TINY) == [
+        ("trainings", 1, deleted),
+        ("scorings", 1, f"`train` runs again: {deleted} and {scores}"),
     ]
-    pattern = "results/scores/benchmark={benchmark}/model={model}/sft={sft}/smoothing={smoothing}/lr={lr}/seed={seed}"
-    assert ("scorings", 1, f"deleted: {pattern}/{{shard}}.parquet") in found
 
 
-def test_a_raised_version_and_a_changed_command_are_named(changed, tmp_path_factory, monkeypatch):
+def test_a_raised_version_and_a_changed_command_are_named(changed, tmp_path_factory):
     checkout = tmp_path_factory.mktemp("checkout")
     for part in ("Snakefile", "workflow", "config", "data", "envs"):
         source = ROOT / part
@@ -301,11 +302,6 @@ def test_tokens_are_counted_where_data_are_prepared(finished, tmp_path, monkeypa
 
 
 def test_tokens_of_a_shard_are_those_of_its_questions(finished, monkeypatch):
-    import polars as pl
-
-    from calgrid.prompts import questions_of
-    from calgrid.tries import lay_out
-
     monkeypatch.chdir(finished.folder)
     [path] = Path("results/tokens").rglob("low.parquet")
     prompt = path.parts[2].removeprefix("prompt=")
@@ -422,8 +418,6 @@ def test_the_target_works_beside_a_running_snakemake(changed):
     files = [str(path.relative_to(changed)) for path in (changed / "results").rglob("*") if path.is_file()]
     (locks / "0.output.lock").write_text("\n".join(files))
     record = "results/models/model=tiny-llama/sft=cldr-alpaca/smoothing=0.1/lr=1e-3/seed=0/train.json"
-    import base64
-
     incomplete = changed / ".snakemake/incomplete" / base64.b64encode(record.encode()).decode()
     incomplete.write_text("")
     done = Workflow(changed, *TINY).run("plan")
@@ -453,7 +447,7 @@ def test_mistakes_are_messages(tmp_path, settings, message):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_the_papers_plan_takes_seconds_and_neither_torch_nor_a_network(tmp_path, monkeypatch):
+def test_the_papers_plan_takes_seconds_and_neither_torch_nor_a_network(tmp_path):
     program = (
         "import runpy, socket, sys\n"
         "sys.modules['torch'] = sys.modules['transformers'] = None\n"
@@ -475,9 +469,8 @@ def test_the_papers_plan_takes_seconds_and_neither_torch_nor_a_network(tmp_path,
     )
     assert time.monotonic() - started < 60  # 10 s on an idle machine
     assert not done.returncode, done.stderr
-    assert re.search(r"^train +llama3.1-8b +36 +0 +4 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +llama3.1-8b +36 +0 +4 ", done.stdout, re.MULTILINE)
     assert "Not known" not in done.stdout
-    assert socket.socket.connect  # here it is as it was
 
 
 # The page

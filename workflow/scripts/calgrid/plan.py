@@ -1,7 +1,7 @@
 """The plan of a grid: what it costs, what of it is done, what would run again, and how far predictions were off."""
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,11 +199,8 @@ def _causes(rows: Sequence[tuple[Job, Cost]]) -> list[Cause]:
 
 
 def _cheap_again(jobs: Iterable[Job]) -> dict[str, int]:
-    counts: dict[str, int] = defaultdict(int)
-    for job in jobs:
-        if job.again and job.rule not in EXPENSIVE:
-            counts[stage_of(job)] += 1
-    return dict(counts)
+    counts = Counter(stage_of(job) for job in jobs if job.again and job.rule not in EXPENSIVE)
+    return {stage: counts[stage] for stage in [*STAGES, OTHER] if counts[stage]}
 
 
 def _measured(jobs: Iterable[Job]) -> tuple[dict[str, float], list[str]]:

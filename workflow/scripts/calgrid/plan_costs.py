@@ -36,7 +36,7 @@ MODEL_STAGES = ("train", "score")  # shown by model
 TOKENIZER_BYTES = 5e6  # beside the weights: tokenizer, configuration, the curve
 OPTION_BYTES = 14  # of scores, a question and option
 BACKWARD = 3  # times a forward pass: forward and backward
-PRETRAINING_RATE = 2.5e10  # FLOP/s of a tiny model's pretraining on two cores
+PRETRAINING_RATE = 3e10  # FLOP/s of a tiny model's pretraining on two cores
 
 
 @dataclass(frozen=True)
@@ -63,23 +63,23 @@ class Rate:
 
 RATES: Mapping[str, Rate] = {
     "demo_data": Rate(start=1.5, bytes=1.5e6),
-    "prepare_sft": Rate(start=3, unit=1e-4, unit_bytes=1.6),  # bytes: a token
-    "prepare_benchmark": Rate(start=1.5, unit=1e-4, bytes=3e3, unit_bytes=400),
+    "prepare_sft": Rate(start=1.3, unit=1e-4, unit_bytes=1.4),  # bytes: a token
+    "prepare_benchmark": Rate(start=1.3, unit=1e-4, bytes=3e3, unit_bytes=220),
     "content_free": Rate(start=1, bytes=3e3),
     "base_model": Rate(start=5.5, bytes=1e3),
-    "tokenize": Rate(start=5, unit=2e-3, bytes=2e4, unit_bytes=2),  # bytes: a token
+    "tokenize": Rate(start=5, unit=2.2e-6, bytes=1e4, unit_bytes=0.9),  # a token before each option; bytes: a token
     "audit_model": Rate(start=0.3, bytes=1e4),
-    "pack": Rate(start=5, unit=5e-4, bytes=1e4, unit_bytes=2),  # bytes: a token
+    "pack": Rate(start=5, unit=5e-6, bytes=1e4, unit_bytes=1.4),  # a token
     "metrics": Rate(start=0.7, unit=1e-5, bytes=1e4, unit_bytes=0.6),
-    "posthoc": Rate(start=2.5, unit=7e-6, bytes=1e4, unit_bytes=0.05),
+    "posthoc": Rate(start=4, unit=4e-6, bytes=1e4, unit_bytes=0.05),
     "select": Rate(start=0.4, bytes=1e4),
-    "significance": Rate(start=1.5, unit=1e-6, bytes=1e6),  # a question of each cell
-    "overall_tables": Rate(start=3.5, bytes=1e5),
-    "language_tables": Rate(start=3, unit=0.1, bytes=1e4, unit_bytes=3e4),  # a language
-    "tables_page": Rate(start=3.5, bytes=3e6),
+    "significance": Rate(start=1.5, unit=1.9e-5, bytes=1.5e6),  # a question of each cell that is compared
+    "overall_tables": Rate(start=3, bytes=1e5),
+    "language_tables": Rate(start=3.5, bytes=1e4, unit_bytes=1e5),  # bytes: a language
+    "tables_page": Rate(start=3, bytes=3e6),
     "posthoc_table": Rate(start=3.8, bytes=1e5),
-    "change_rates": Rate(start=1.5, bytes=3e5),
-    "reproduction": Rate(start=3, bytes=2e6),
+    "change_rates": Rate(start=1.5, bytes=1e4, unit_bytes=5e3),  # a language of each cell that is compared
+    "reproduction": Rate(start=4, bytes=2e6),
     "figures": Rate(start=2.5, bytes=1e5),
     OTHER: Rate(start=5, bytes=1e5),
 }
@@ -160,20 +160,27 @@ class Costs:
             return questions, questions
         if rule == "tokenize":
             tokens = sizes.scoring(names["benchmark"], names["model"], names["shard"]).tokens
-            return sizes.shard_questions(names["benchmark"], names["shard"]), tokens
+            return tokens * sizes.options(names["benchmark"]), tokens
         if rule == "pack":
-            return sizes.rows(names["sft"]), sum(
-                work.tokens for work in sizes.training(names["model"], names["sft"]).values()
-            )
+            tokens = sum(work.tokens for work in sizes.training(names["model"], names["sft"]).values())
+            return tokens, tokens
         if rule in ("metrics", "posthoc"):
             questions = self._benchmark_questions(names["benchmark"])
             return questions, questions
         if rule == "significance":
-            return self._benchmark_questions(names["benchmark"]) * len(grid.cells(self.config)), 0
+            return self._benchmark_questions(names["benchmark"]) * self._compared_cells(), 0
+        if rule == "change_rates":
+            languages = sum(len(grid.languages(self.config, name)) for name in self.config.grid.benchmarks)
+            return 0, languages * self._compared_cells()
         if rule == "language_tables":
             languages = len(grid.languages(self.config, job.rule.removeprefix("language_tables_")))
             return languages, languages
         return 0, 0
+
+    def _compared_cells(self) -> int:
+        """The base models, and one learning rate of each other arm."""
+        cells, first = grid.cells(self.config), self.config.grid.lr[0]
+        return sum(cell.is_base or cell.lr == first for cell in cells)
 
     def _benchmark_questions(self, benchmark: str) -> float:
         shards = grid.shards_in_grid(self.config, benchmark)

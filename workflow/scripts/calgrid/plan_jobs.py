@@ -15,6 +15,7 @@ from typing import Any
 
 from snakemake.api import SnakemakeApi
 from snakemake.cli import parse_args, parse_config
+from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings, StorageSettings
 from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
 
@@ -97,9 +98,18 @@ def jobs(arguments: Sequence[str], targets: Sequence[str]) -> tuple[Config, list
         except UserError:
             raise
         except Exception as error:  # Snakemake raises its own kinds, and others from inside rules
-            raise UserError(
-                f"the jobs of {', '.join(targets)} can't be listed: {error or type(error).__name__}"
-            ) from error
+            raise UserError(f"the jobs of {', '.join(targets)} can't be listed: {_words(error)}") from error
+
+
+def _words(error: BaseException) -> str:
+    """What an error says: the innermost message of Snakemake or of the rules' functions."""
+    found: BaseException | None = error
+    said = str(error) or type(error).__name__
+    while found is not None:
+        if isinstance(found, (WorkflowError, UserError)) and str(found):
+            said = str(found)
+        found = found.__cause__ or found.__context__
+    return said
 
 
 def _build(workflow: Any, known: Sequence[Job] = ()) -> list[Job]:

@@ -14,7 +14,7 @@ th, td { padding: .15em .7em; font-weight: normal; white-space: nowrap }
 thead th { border-bottom: 1px solid }
 th.label, td.label { text-align: left }
 tr.total td { border-top: 1px solid; font-weight: bold }
-li { margin: .3em 0; max-width: 70em }
+li { margin: .3em 0; max-width: 70em; overflow-wrap: anywhere }
 """
 
 
@@ -26,7 +26,7 @@ def page(plan: Plan) -> str:
     )
     parts = [
         *(f"<p>{escape(sentence)}</p>" for sentence in plan_text.summary(plan)),
-        _table(HEADS, [*map(plan_text.cells, plan.lines), plan_text.cells(plan.total)], N_LABELS, total=True),
+        _table(HEADS, plan_text.rows(plan), N_LABELS, total=True),
         *(["<h2>Wall time</h2>", _table(("GPUs", "wall time"), gpus, 0)] if gpus else []),
         f"<h2>{escape(plan_text.again_title(plan).rstrip(':.'))}</h2>" if again else "<p>Nothing would run again.</p>",
         *([_list(again)] if again else []),

@@ -18,7 +18,8 @@ from calgrid.work import Shape, Work
 OPTIONS = {"global_mmlu": 4, "mmlu": 4, "mmlu_prox": 10}  # a question has at most, by layout
 # Shares measured on real rows with Mistral's tokenizer: docs/plan.md.
 SUPERVISED = 0.6  # of a conversation's tokens
-SCORED = 0.2  # positions of the LM head, of a question's tokens
+SCORED = 0.25  # positions of the LM head, of a question's tokens
+SPREAD = 0.8  # pairs of tokens, over all tokens times the mean length: 0.5 would be lengths that are all alike
 DIFFERENCE = 0.02  # of a model's parameters, between the configuration and its config.json
 
 
@@ -31,9 +32,10 @@ class Sizes:
         self.sources: dict[str, str] = {}
         self.unknown: dict[str, str] = {}
         # Each is asked for by hundreds of jobs.
-        self.shape, self.training, self.questions, self.scoring = map(
-            cache, (self._shape, self._training, self._questions, self._scoring)
-        )
+        self.shape = cache(self._shape)
+        self.training = cache(self._training)
+        self.questions = cache(self._questions)
+        self.scoring = cache(self._scoring)
 
     def parameters(self, model: str) -> float:
         """Parameters of a model; 0 where nobody says."""
@@ -135,7 +137,7 @@ class Sizes:
             f"benchmarks.{configured}.question_tokens", self.config.benchmarks[configured].question_tokens
         )
         tokens = mean * self.shard_questions(benchmark, shard)
-        return Work(round(tokens), round(tokens * mean / 2), round(SCORED * tokens))
+        return Work(round(tokens), round(SPREAD * tokens * mean), round(SCORED * tokens))
 
     def _said(self, field: str, value: float | None) -> float:
         """A number of the configuration, or 0 with a line of what to add."""
@@ -158,8 +160,8 @@ def _config_json(model: str, entry: Model) -> Path | None:
 
 
 def _conversations(rows: float, tokens: float, supervised: float) -> Work:
-    """Work of a pass over conversations whose mean length alone is known: as if lengths fell off exponentially."""
-    return Work(round(tokens), round(tokens * tokens / rows) if rows else 0, round(supervised))
+    """Work of a pass over conversations whose mean length alone is known."""
+    return Work(round(tokens), round(SPREAD * tokens * tokens / rows) if rows else 0, round(supervised))
 
 
 def _tokens(path: Path) -> Work:
@@ -180,4 +182,4 @@ def _tokens(path: Path) -> Work:
     questions, options = footer.num_rows, counts["n_bytes"]
     following = counts["texts"] + counts["letters"] - 2 * options  # a candidate's last token is not read
     tokens = counts["prompt"] + following
-    return Work(tokens, tokens * tokens // (2 * questions) if questions else 0, questions + following)
+    return Work(tokens, round(SPREAD * tokens * tokens / questions) if questions else 0, questions + following)

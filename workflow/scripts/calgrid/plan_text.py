@@ -22,7 +22,7 @@ def terminal(plan: Plan, page: str) -> str:
         [
             title(plan),
             "",
-            *_aligned([HEADS, *map(cells, plan.lines), cells(plan.total)]),
+            *_aligned([HEADS, *rows(plan)]),
             "",
             *summary(plan),
             *_section(again_title(plan), [f"  {cause(each)}" for each in plan.causes[:MOST_CAUSES]]),
@@ -86,12 +86,19 @@ def cause(each: Cause) -> str:
 
 def cheap_again(plan: Plan) -> str:
     counts = ", ".join(f"{stage} {n}" for stage, n in plan.cheap_again.items())
-    return f"and {sum(plan.cheap_again.values()):,} jobs that cost little: {counts}"
+    return f"{sum(plan.cheap_again.values()):,} jobs that cost little: {counts}"
 
 
-def cells(line: Line) -> tuple[str, ...]:
+def rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Cells of the table below `HEADS`; the last row is the total."""
+    lines = [*plan.lines, plan.total]
+    before = ["", *(line.stage for line in lines)]
+    return [_cells(line, "" if line.stage == above else line.stage) for line, above in zip(lines, before, strict=False)]
+
+
+def _cells(line: Line, stage: str) -> tuple[str, ...]:
     return (
-        line.stage,
+        stage,
         line.model,
         f"{line.jobs:,}",
         f"{line.done:,}",
@@ -134,8 +141,8 @@ def assumptions(plan: Plan) -> Iterator[str]:
         "many, and a forward pass over the validation part after each epoch."
     )
     yield (
-        "Where lengths are not known but their mean, they are taken to fall off exponentially. Options share their "
-        "question's prompt, and examples before it (scoring.shots) are computed once and not counted."
+        "Options share their question's prompt; examples before it (scoring.shots) are computed once and not counted. "
+        "Lengths are taken to spread about their mean as those of real rows do."
     )
     yield (
         "A tuned model stays as 2 bytes a parameter, scores as 14 bytes a question and option. A training has up to 24 "

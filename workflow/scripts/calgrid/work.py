@@ -117,9 +117,9 @@ def passing_bytes(parameters: float) -> float:
     return CHECKPOINTS * CHECKPOINT_BYTES * parameters
 
 
-def disk_needed(parameters: int) -> float:
+def disk_needed(parameters: int) -> int:
     """Bytes that a training writes: its checkpoints, and the model."""
-    return passing_bytes(parameters) + WEIGHT_BYTES * parameters
+    return round(passing_bytes(parameters)) + WEIGHT_BYTES * parameters
 
 
 def human(n_bytes: float) -> str:
