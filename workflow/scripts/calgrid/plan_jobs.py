@@ -7,6 +7,7 @@ whose version is pinned; tests/test_plan.py holds this module against dry runs.
 
 import ast
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from snakemake_interface_storage_plugins.registry import StoragePluginRegistry
 
 from calgrid.config import Config
 from calgrid.errors import UserError
-from calgrid.grid import cells
+from calgrid.grid import CELL, cells
 
 LONGEST = 90  # characters of a value in a cause
 SELECTION = "select"  # the checkpoint behind which jobs are unknown until it has run
@@ -207,11 +208,8 @@ class _History:
 def _pattern(path: str, job: Any) -> str:
     """A path with the job's own wildcards taken out, so that it is the same for like jobs."""
     for name, value in sorted(job.wildcards.items(), key=lambda item: -len(item[1])):
-        path = "/".join(
-            part.replace(f"={value}", f"={{{name}}}") if "=" in part else {value: f"{{{name}}}"}.get(part, part)
-            for part in path.split("/")
-        )
-    return path
+        path = re.sub(rf"(^|[/=]){re.escape(value)}(?=/|$|\.\w+$)", rf"\g<1>{{{name}}}", path)
+    return path.replace(CELL, "<cell>")
 
 
 def _named(job: Any) -> dict[str, str]:
