@@ -1,6 +1,7 @@
 # CalGrid: model x SFT set x label smoothing x learning rate, from data to tables and figures.
 #
 #     snakemake -n all_tables                                    what would run
+#     snakemake --cores 1 plan                                   what it would cost
 #     snakemake --configfile config/demo.yaml --cores 2 all      the embedded small grid
 #     snakemake --profile profiles/slurm all_tables              the paper's grid on a cluster
 
@@ -23,6 +24,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/change_rates.smk"
 include: "workflow/rules/overview.smk"
 include: "workflow/rules/reproduction.smk"
+include: "workflow/rules/plan.smk"
 
 
 localrules:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from calgrid.costs import Work, triangle
 from calgrid.prompts import Question, shared_length
 from calgrid.tries import batches
+from calgrid.work import Work, triangle
 
 
 def fed(question: Question) -> list[list[int]]:

@@ -1,13 +1,16 @@
 """What a model costs: counted against the model itself."""
 
+import json
+
 import pytest
 import torch
 from models import ARCHITECTURES, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Gemma2Config, LlamaConfig
 
-from calgrid.costs import GIB, STATE_BYTES, TrainingMemory, count_parameters, human, product_rate, training_work
+from calgrid.costs import STATE_BYTES, TrainingMemory, count_parameters, product_rate
 from calgrid.errors import UserError
+from calgrid.work import GIB, Shape, duration, human, training_work
 
 LLAMA_8B = LlamaConfig(
     vocab_size=128_256, hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32, num_key_value_heads=8
@@ -18,6 +21,28 @@ LLAMA_8B = LlamaConfig(
 def test_parameters_are_the_models(architecture):
     model = tiny_model(architecture)
     assert count_parameters(model.config) == sum(weights.numel() for weights in model.parameters())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_shape_without_torch_has_the_models_parameters(architecture, tmp_path):
+    model = tiny_model(architecture)
+    model.save_pretrained(tmp_path)
+    shape = Shape.of_config(json.loads((tmp_path / "config.json").read_text()))
+    assert shape.parameters == sum(weights.numel() for weights in model.parameters())
+    assert training_work([7, 5], 6).flops(shape) == training_work([7, 5], 6).flops(model.config)
+
+
+def test_shapes_of_configurations_that_leave_out_what_is_usual():
+    llama = {
+        "model_type": "llama",
+        **{name: getattr(LLAMA_8B, name) for name in ("vocab_size", "hidden_size", "intermediate_size")},
+        **{name: getattr(LLAMA_8B, name) for name in ("num_hidden_layers", "num_attention_heads")},
+        "num_key_value_heads": 8,
+    }
+    assert Shape.of_config(llama).parameters == count_parameters(LLAMA_8B)
+    gemma = Gemma2Config().to_dict()
+    del gemma["tie_word_embeddings"]
+    assert Shape.of_config(gemma).parameters == count_parameters(Gemma2Config())
 
 
 def test_parameters_of_the_papers_models():
@@ -72,4 +97,5 @@ def test_a_products_rate_is_positive():
 
 
 def test_sizes_in_words():
-    assert (human(1), human(2.5 * GIB)) == ("1 MiB", "2.5 GiB")
+    assert (human(1), human(2.5 * GIB), human(2560 * GIB)) == ("1 MiB", "2.5 GiB", "2.5 TiB")
+    assert list(map(duration, (7, 200, 8000, 90_000, 900_000))) == ["7 s", "3.3 min", "2.2 h", "25.0 h", "10.4 days"]

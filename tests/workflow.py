@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
+TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
 
 
 class Workflow:

@@ -12,6 +12,8 @@ rule change_rates:
         tex="results/tables/change_rates.tex",
     log:
         "results/logs/change_rates.log",
+    benchmark:
+        "results/benchmarks/change_rates.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -30,6 +32,8 @@ rule change_rates_figure:
         "results/figs/{benchmark}/change_rates.{suffix}",
     log:
         "results/logs/figures/{benchmark}/change_rates.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/{benchmark}/change_rates.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:

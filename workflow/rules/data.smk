@@ -12,6 +12,8 @@ rule demo_data:
         directory("results/demo"),
     log:
         "results/logs/demo_data.log",
+    benchmark:
+        "results/benchmarks/demo_data.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -28,6 +30,8 @@ rule prepare_sft:
         manifest="results/data/sft/{sft}.json",
     log:
         "results/logs/prepare_sft/{sft}.log",
+    benchmark:
+        "results/benchmarks/prepare_sft/{sft}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     resources:
@@ -50,6 +54,8 @@ rule prepare_benchmark:
         manifest="results/data/benchmarks/{benchmark}/{language}.json",
     log:
         "results/logs/prepare_benchmark/{benchmark}/{language}.log",
+    benchmark:
+        "results/benchmarks/prepare_benchmark/{benchmark}/{language}.tsv"
     wildcard_constraints:
         benchmark=r"[^/=+]+",
     conda:
@@ -72,6 +78,8 @@ use rule prepare_benchmark as prepare_examples with:
         manifest="results/data/examples/{benchmark}/{language}.json",
     log:
         "results/logs/prepare_examples/{benchmark}/{language}.log",
+    benchmark:
+        "results/benchmarks/prepare_examples/{benchmark}/{language}.tsv"
     params:
         files=lambda w: source_files(entry("benchmarks", w.benchmark)),
         source=example_flags,
@@ -87,6 +95,8 @@ rule content_free:
         manifest=f"results/data/benchmarks/{{benchmark}}{CONTENT_FREE}/{{language}}.json",
     log:
         "results/logs/content_free/{benchmark}/{language}.log",
+    benchmark:
+        "results/benchmarks/content_free/{benchmark}/{language}.tsv"
     wildcard_constraints:
         benchmark=r"[^/=+]+",
     conda:

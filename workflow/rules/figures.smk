@@ -10,6 +10,8 @@ rule headline_figure:
         "results/figs/reliability_{language}.{suffix}",
     log:
         "results/logs/figures/reliability_{language}.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/reliability_{language}.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:
@@ -33,6 +35,8 @@ rule figure1:
         "results/figs/figure1.{suffix}",
     log:
         "results/logs/figures/figure1.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/figure1.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:
@@ -59,6 +63,8 @@ rule language_figure:
         "results/figs/{benchmark}/{sft}/reliability_{language}.{suffix}",
     log:
         "results/logs/figures/{benchmark}/{sft}/reliability_{language}.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/{benchmark}/{sft}/reliability_{language}.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:
@@ -79,6 +85,8 @@ rule training_curves:
         "results/figs/training_{model}_{sft}.{suffix}",
     log:
         "results/logs/figures/training_{model}_{sft}.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/training_{model}_{sft}.{suffix}.tsv"
     wildcard_constraints:
         model="|".join(map(re.escape, CONFIG.models)),
         sft="|".join(map(re.escape, CONFIG.sft_datasets)),

@@ -7,6 +7,8 @@ rule metrics:
         f"results/metrics/benchmark={{benchmark}}/{CELL}/metrics.parquet",
     log:
         f"results/logs/metrics/benchmark={{benchmark}}/{CELL}.log",
+    benchmark:
+        f"results/benchmarks/metrics/benchmark={{benchmark}}/{CELL}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:

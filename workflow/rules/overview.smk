@@ -7,6 +7,8 @@ rule heatmap:
         "results/figs/{benchmark}/heatmap.{suffix}",
     log:
         "results/logs/figures/{benchmark}/heatmap.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/{benchmark}/heatmap.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:
@@ -28,6 +30,8 @@ rule arrows:
         "results/figs/{benchmark}/arrows.{suffix}",
     log:
         "results/logs/figures/{benchmark}/arrows.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/{benchmark}/arrows.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:
@@ -49,6 +53,8 @@ rule lr_sensitivity:
         "results/figs/{benchmark}/lr_sensitivity.{suffix}",
     log:
         "results/logs/figures/{benchmark}/lr_sensitivity.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/{benchmark}/lr_sensitivity.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:

@@ -7,6 +7,8 @@ rule posthoc:
         f"results/posthoc/benchmark={{benchmark}}/{CELL}/posthoc.parquet",
     log:
         f"results/logs/posthoc/benchmark={{benchmark}}/{CELL}.log",
+    benchmark:
+        f"results/benchmarks/posthoc/benchmark={{benchmark}}/{CELL}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -33,6 +35,8 @@ rule posthoc_table:
         posthoc_tables(),
     log:
         "results/logs/posthoc_table.log",
+    benchmark:
+        "results/benchmarks/posthoc_table.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -56,6 +60,8 @@ rule temperature_transfer:
         "results/figs/{benchmark}/temperature_transfer.{suffix}",
     log:
         "results/logs/figures/{benchmark}/temperature_transfer.{suffix}.log",
+    benchmark:
+        "results/benchmarks/figures/{benchmark}/temperature_transfer.{suffix}.tsv"
     wildcard_constraints:
         suffix="svg|png",
     conda:

@@ -12,6 +12,8 @@ rule reproduction:
         png="results/figs/reproduction.png",
     log:
         "results/logs/reproduction.log",
+    benchmark:
+        "results/benchmarks/reproduction.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:

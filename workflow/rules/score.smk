@@ -9,6 +9,8 @@ rule score:
         f"results/scores/benchmark={{benchmark}}/{CELL}/{{shard}}.parquet",
     log:
         f"results/logs/score/benchmark={{benchmark}}/{CELL}/{{shard}}.log",
+    benchmark:
+        f"results/benchmarks/score/benchmark={{benchmark}}/{CELL}/{{shard}}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     resources:

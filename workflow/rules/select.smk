@@ -6,6 +6,8 @@ checkpoint select:
         "results/selection.parquet",
     log:
         "results/logs/select.log",
+    benchmark:
+        "results/benchmarks/select.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:

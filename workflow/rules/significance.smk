@@ -9,6 +9,8 @@ rule significance:
         intervals="results/intervals/{benchmark}.parquet",
     log:
         "results/logs/significance/{benchmark}.log",
+    benchmark:
+        "results/benchmarks/significance/{benchmark}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:

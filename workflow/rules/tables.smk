@@ -8,6 +8,8 @@ rule overall_tables:
         overall_tables(),
     log:
         "results/logs/overall_tables.log",
+    benchmark:
+        "results/benchmarks/overall_tables.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -34,6 +36,8 @@ for benchmark in CONFIG.grid.benchmarks:
             language_tables(benchmark),
         log:
             f"results/logs/language_tables/{benchmark}.log",
+        benchmark:
+            f"results/benchmarks/language_tables/{benchmark}.tsv"
         conda:
             "../../envs/calgrid.yaml"
         params:
@@ -61,6 +65,8 @@ rule tables_page:
         "results/tables/index.html",
     log:
         "results/logs/tables_page.log",
+    benchmark:
+        "results/benchmarks/tables_page.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:

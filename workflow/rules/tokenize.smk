@@ -14,6 +14,8 @@ rule tokenize:
         manifest="results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.json",
     log:
         "results/logs/tokenize/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.log",
+    benchmark:
+        "results/benchmarks/tokenize/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.tsv"
     priority: 10
     conda:
         "../../envs/calgrid.yaml"
@@ -36,6 +38,8 @@ rule audit_model:
         "results/audits/{model}.json",
     log:
         "results/logs/audit/{model}.log",
+    benchmark:
+        "results/benchmarks/audit/{model}.tsv"
     priority: 10
     conda:
         "../../envs/calgrid.yaml"

@@ -10,6 +10,8 @@ rule pretrain:
         directory("results/pretrained/{model}"),
     log:
         "results/logs/pretrain/{model}.log",
+    benchmark:
+        "results/benchmarks/pretrain/{model}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -29,6 +31,8 @@ rule base_model:
         f"results/models/{BASE_CELL}/base.json",
     log:
         "results/logs/base_model/{model}.log",
+    benchmark:
+        "results/benchmarks/base_model/{model}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -48,6 +52,8 @@ rule pack:
         manifest="results/packed/model={model}/{sft}.json",
     log:
         "results/logs/pack/model={model}/{sft}.log",
+    benchmark:
+        "results/benchmarks/pack/model={model}/{sft}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     params:
@@ -69,6 +75,8 @@ rule train:
         record=f"results/models/{CELL}/train.json",
     log:
         f"results/logs/train/{CELL}.log",
+    benchmark:
+        f"results/benchmarks/train/{CELL}.tsv"
     conda:
         "../../envs/calgrid.yaml"
     resources:

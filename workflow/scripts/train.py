@@ -22,7 +22,7 @@ import torch
 from calgrid import attention, cli, files, packing, sharding
 from calgrid.chat import use_template
 from calgrid.checkpoints import Checkpoints
-from calgrid.costs import TrainingMemory, available_memory, disk_needed
+from calgrid.costs import TrainingMemory, available_memory
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.loss import smoothed_loss_floor
@@ -30,6 +30,7 @@ from calgrid.modeling import device, load_config, load_model, load_tokenizer, sa
 from calgrid.sections import Packing, Training, canonical_lr, canonical_smoothing
 from calgrid.training import fine_tune
 from calgrid.versions import TRAIN_VERSION
+from calgrid.work import disk_needed
 
 log = logging.getLogger(__name__)
 

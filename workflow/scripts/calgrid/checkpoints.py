@@ -15,9 +15,9 @@ import torch.distributed.checkpoint as distributed_checkpoint
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from calgrid import files
-from calgrid.costs import human
 from calgrid.errors import UserError
 from calgrid.sharding import rank, total, wait
+from calgrid.work import human
 
 STATE = "state.json"  # written last
 

@@ -26,6 +26,7 @@ from calgrid.sections import (
     Grid,
     Model,
     Name,
+    Plan,
     Pretraining,
     Scoring,
     Section,
@@ -53,6 +54,7 @@ class Config(Section):
     device: Device = Device()
     selection: Selection = Selection()
     evaluation: Evaluation
+    plan: Plan = Plan()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

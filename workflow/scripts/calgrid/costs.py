@@ -1,10 +1,9 @@
-"""What a model costs: parameters, floating-point operations, memory, and the rate that a device reaches."""
+"""What a model costs on a device: parameters, memory, disk, and the rate that the device reaches."""
 
-import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,49 +13,13 @@ from transformers import AutoModelForCausalLM
 
 from calgrid.errors import UserError
 from calgrid.modeling import HEAD_VALUES, device
+from calgrid.work import GIB, widths
 
-GIB = 2**30
 GPU_SIZES = (24, 40, 48, 80, 96, 141, 192)  # GiB of memory of GPUs that are on the market
 STATE_BYTES = 16  # a parameter: float32 weight, gradient, and AdamW's two moments
 OVERHEAD = GIB  # of CUDA itself
 FRAGMENTED = 1.05
 REPEATS = 3  # of the product that is timed
-
-
-@dataclass(frozen=True)
-class Work:
-    """Tokens and what they take part in."""
-
-    tokens: int  # through the body
-    pairs: int  # of a token and one that it attends to, itself included
-    heads: int  # positions of the LM head
-
-    def flops(self, config: Any) -> float:
-        """Floating-point operations of a forward pass: two for each multiplication and addition.
-
-        Forward and backward together take three times as many.
-        """
-        queries, keys = _widths(config)
-        layer = config.hidden_size * (2 * queries + 2 * keys + 3 * config.intermediate_size)
-        head = config.hidden_size * config.vocab_size
-        body = config.num_hidden_layers * (layer * self.tokens + 2 * queries * self.pairs)
-        return 2 * (body + head * self.heads)
-
-
-def triangle(n: int) -> int:
-    """Pairs of a sequence of `n` tokens, each of which attends to itself and those before it."""
-    return n * (n + 1) // 2
-
-
-def training_work(lengths: Sequence[int], n_supervised: int) -> Work:
-    """The least work of one pass over conversations of these lengths."""
-    return Work(sum(lengths), sum(map(triangle, lengths)), n_supervised)
-
-
-def _widths(config: Any) -> tuple[int, int]:
-    """Width of all queries, and of all keys, of a layer."""
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_attention_heads * size, config.num_key_value_heads * size
 
 
 def count_parameters(config: Any) -> int:
@@ -82,7 +45,7 @@ class TrainingMemory:
 
     def bytes(self, n_processes: int) -> float:
         """Bytes on each of these processes' devices."""
-        config, (queries, keys) = self.config, _widths(self.config)
+        config, (queries, keys) = self.config, widths(self.config)
         parameters, layers = self.parameters, config.num_hidden_layers
         embedding = config.vocab_size * config.hidden_size
         outside = embedding * (1 if config.tie_word_embeddings else 2)
@@ -158,12 +121,3 @@ def seconds(work: Callable[[], Any]) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return statistics.median(times[1:])
-
-
-def disk_needed(parameters: int) -> int:
-    """Bytes that a training writes: two checkpoints for a moment (weights and moments), and the model in bfloat16."""
-    return parameters * (2 * 12 + 2)
-
-
-def human(n_bytes: float) -> str:
-    return f"{n_bytes / GIB:.1f} GiB" if n_bytes >= GIB else f"{math.ceil(n_bytes / 2**20)} MiB"

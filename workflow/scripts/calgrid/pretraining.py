@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from calgrid import files
 from calgrid.errors import UserError
 from calgrid.sections import Pretraining
 from calgrid.versions import PRETRAIN_VERSION
+from calgrid.work import Shape
 
 log = logging.getLogger(__name__)
 
@@ -184,19 +186,14 @@ def build_model(words: PreTrainedTokenizerFast, settings: Pretraining) -> PreTra
     Gemma2 alternates windowed and full attention and caps its logits, Mistral has a window in every layer, Llama
     neither, as in the originals.
     """
+    sizes = asdict(Shape.of_pretraining(settings, len(words)))
+    del sizes["model_type"]
     shape: dict[str, Any] = {
-        "vocab_size": len(words),
-        "hidden_size": settings.hidden_size,
-        "intermediate_size": 3 * settings.hidden_size,
-        "num_hidden_layers": settings.layers,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": settings.hidden_size // 4,
+        **sizes,
         "max_position_embeddings": POSITIONS,
         "bos_token_id": words.bos_token_id,
         "eos_token_id": words.eos_token_id,
         "pad_token_id": words.pad_token_id,
-        "tie_word_embeddings": True,
     }
     if settings.architecture == "gemma2":
         config = Gemma2Config(**shape, sliding_window=WINDOW, query_pre_attn_scalar=settings.hidden_size // 4)

@@ -192,6 +192,9 @@ class Model(Source):
 
     gpus: int = Field(1, ge=1, description="GPUs that train it together, its weights and optimiser state sharded")
     nodes: int = Field(1, ge=1, description="machines that these GPUs are on, as many on each")
+    parameters: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="how many it has, for `snakemake plan` before it is fetched"
+    )
     pretrain: Pretraining | None = Field(None, description="make the model instead of taking one")
 
     @model_validator(mode="after")
@@ -211,6 +214,12 @@ class SftDataset(Source):
     config: str | None = Field(None, description="configuration of the data set, where it has several")
     split: str = Field("train", description="split of the data set")
     max_rows: int | None = Field(None, ge=1, description="take a fixed sample of this many rows")
+    conversations: int | None = Field(
+        None, ge=1, description="how many it has, for `snakemake plan` before it is prepared"
+    )
+    conversation_tokens: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="tokens of one, on average, for `snakemake plan` before packing"
+    )
 
 
 class Benchmark(Source):
@@ -225,6 +234,15 @@ class Benchmark(Source):
         None, description="languages that one scoring job takes, by name; default: the tiers"
     )
     max_questions: int | None = Field(None, ge=1, description="take these many questions, the same in each language")
+    questions: int | None = Field(
+        None, ge=1, description="how many a language has, for `snakemake plan` before they are prepared"
+    )
+    question_tokens: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="tokens of one with its options, on average over languages, for `snakemake plan` before tokenizing",
+    )
 
     @model_validator(mode="after")
     def _config_of_a_language(self) -> Self:
@@ -401,4 +419,30 @@ class Evaluation(Section):
     )
     table1_sft_datasets: tuple[str, ...] = Field(
         min_length=1, description="SFT sets of Table 1, where in the grid; Table 2 has all"
+    )
+
+
+class Plan(Section):
+    """What `snakemake plan` reckons with. Nothing else reads this, and a change runs nothing again."""
+
+    targets: tuple[str, ...] = Field(
+        ("all_tables",), min_length=1, description="targets of the command that is planned; files, too"
+    )
+    gpus: int = Field(8, ge=1, description="GPUs that are used at a time")
+    cores: int = Field(16, ge=1, description="processor cores at a time, for the jobs that need no GPU")
+    gpu_tflops: float = Field(
+        989,
+        gt=0,
+        allow_inf_nan=False,
+        description="peak rate of a GPU, TFLOP/s: 989 is an H100 SXM's (bfloat16, dense)",
+    )
+    training_share: float = Field(
+        0.3, gt=0, le=1, description="share of the peak that training reaches (MFU), counting needed operations alone"
+    )
+    scoring_share: float = Field(0.25, gt=0, le=1, description="share of the peak that scoring reaches, likewise")
+    start_seconds: float = Field(
+        90,
+        ge=0,
+        allow_inf_nan=False,
+        description="what a job on GPUs takes beside computing: start, imports, loading and saving",
     )

@@ -19,13 +19,14 @@ from transformers import PreTrainedModel
 
 from calgrid import packing, sharding
 from calgrid.checkpoints import Checkpoints
-from calgrid.costs import product_rate, training_work
+from calgrid.costs import product_rate
 from calgrid.errors import Interrupted, UserError
 from calgrid.files import content_hash
 from calgrid.loss import smoothed_cross_entropy
 from calgrid.modeling import device, soft_cap
 from calgrid.packing import Conversations, Row
 from calgrid.sections import Training
+from calgrid.work import training_work
 
 log = logging.getLogger(__name__)
 
