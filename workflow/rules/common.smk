@@ -63,7 +63,9 @@ def check_start():
         return
     try:
         slurm.check_queue(Path.cwd())
-        warning = slurm.check_profile(workflow.executor_plugin.name, set(workflow.resource_settings.overwrite_resources))
+        warning = slurm.check_profile(
+            workflow.executor_plugin.name, set(workflow.resource_settings.overwrite_resources)
+        )
     except UserError as error:
         raise WorkflowError(str(error)) from None
     if warning:
@@ -134,9 +136,22 @@ def training_data(wildcards):
     return prepared([grid.packed(wildcards.model, wildcards.sft)])
 
 
+def billions(model):
+    """Parameters of a model, in billions; as many as the paper's largest has, where the configuration does not say."""
+    source = entry("models", model)
+    return 0 if source.pretrain else (source.parameters or 8e9) / 1e9
+
+
+def node_memory(model, gpus=1):
+    """MiB of a node's memory: the libraries', and twice the model in bfloat16 for each GPU that loads it."""
+    return round(16_000 + 4_000 * billions(model) * gpus)
+
+
 def training_resources():
     """Where and how a training is computed: a change runs nothing again."""
     return {
+        "mem_mb": lambda w, attempt: attempt
+        * node_memory(w.model, entry("models", w.model).gpus // entry("models", w.model).nodes),
         "gpu": lambda w: entry("models", w.model).gpus,
         "nodes": lambda w: entry("models", w.model).nodes,
         "row_tokens": CONFIG.device.train_tokens,

@@ -14,6 +14,8 @@ rule score:
     conda:
         "../../envs/calgrid.yaml"
     resources:
+        mem_mb=lambda w, attempt: attempt * node_memory(w.model),
+        runtime=lambda w, attempt: round(attempt * (60 + 90 * billions(w.model))),
         batch_tokens=CONFIG.device.score_tokens,
         attention=CONFIG.device.score_attention,
     params:
