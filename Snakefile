@@ -5,6 +5,9 @@
 #     snakemake --profile profiles/slurm all_tables              the paper's grid on a cluster
 
 
+report: "workflow/report/workflow.rst"
+
+
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
@@ -23,6 +26,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/change_rates.smk"
 include: "workflow/rules/overview.smk"
 include: "workflow/rules/reproduction.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -31,6 +35,7 @@ localrules:
     headline_figures,
     all_figures,
     audit,
+    report,
 
 
 rule all_tables:
@@ -72,3 +77,8 @@ rule all:
     input:
         rules.all_tables.input,
         rules.all_figures.input,
+
+
+rule report:
+    input:
+        rules.report_page.output,

@@ -93,6 +93,11 @@ class Workflow:
             self._run(command)
         return [self._run(own) for _ in range(times)]
 
+    def programs(self, target: str, names: Sequence[str]) -> dict[str, list[processes.Cost]]:
+        """Cost of the programs of these names, in this order, among those that make `target` from what is there."""
+        commands = self.planned(target)
+        return {name: [self._run(line) for line in commands if f"/{name}.py " in line] for name in names}
+
     def _run(self, command: str) -> processes.Cost:
         for path in re.findall(r"(?:--output|>) (\S+)", command):
             (self.folder / shlex.split(path)[0]).parent.mkdir(parents=True, exist_ok=True)
