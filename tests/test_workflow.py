@@ -287,10 +287,10 @@ def test_the_report_is_made_of_all_tables_and_figures(finished):
     page = finished.folder / "results/report.html"
     links = set(re.findall(r'href="((?:tables|figs)/[^"]+)"', page.read_text()))
     assert links == {str(path.relative_to(page.parent)) for path in shown(finished) if path.suffix != ".png"}
-    assert "1e-3 ★" in " ".join(re.sub("<[^>]+>", " ", page.read_text()).split()) or "★" in page.read_text()
-    assert read_provenance(finished.folder / "results/reliability/cldr4.parquet")["data"][0]["languages"] == [
-        *("de", "en", "es", "fr", "ha", "id", "ro", "so", "sw", "yo")
-    ]
+    words = " ".join(re.sub("<[^>]+>", " ", page.read_text()).split())
+    assert re.search(r"tiny-llama cldr-alpaca 0\.1 ★ \d\.\d{3}", words)
+    [data] = read_provenance(finished.folder / "results/reliability/cldr4.parquet")["data"]
+    assert data["languages"] == ["ha", "so", "sw", "yo"]  # of the shard
 
 
 def test_snakemakes_own_report_has_every_table_and_figure_without_network(finished, tmp_path, monkeypatch):

@@ -43,7 +43,7 @@ rule report_page:
         arms=arm_flags(CONFIG.grid.smoothing),
         grid=report_flags(),
         looks=table_looks(),
-        configuration=CONFIG.model_dump_json(exclude_none=True),
+        configuration=lambda w: CONFIG.model_dump_json(exclude_none=True),  # its braces are no wildcards
         script=content_hash(Path(SCRIPTS, "calgrid/report.js")),
         code=code("report.py"),
     shell:
