@@ -95,6 +95,8 @@ class Workflow:
 
     def programs(self, target: str, names: Sequence[str]) -> dict[str, list[processes.Cost]]:
         """Cost of the programs of these names, in this order, among those that make `target` from what is there."""
+        selection = self.after_scoring("results/selection.parquet", "--quiet", "all")  # which the plan depends on
+        subprocess.run(selection, check=True, env=self.environment)
         commands = self.planned(target)
         return {name: [self._run(line) for line in commands if f"/{name}.py " in line] for name in names}
 

@@ -221,7 +221,7 @@ def test_the_state_of_a_grid(made, html):
     part = part_of(html, "state")
     words = words_of(part)
     assert "trainings 24 24" in words
-    assert "cells scored and measured on ten 26 26 240 questions of a cell, in 4 languages" in words
+    assert "cells scored and measured on ten 26 26 240 questions a cell, in 4 languages" in words
     assert "learning rates selected 12 12 by the least validation loss" in words
     assert 'class="missing"' not in part
     assert words.count("★") == 12 + 1  # and in the explanation
@@ -306,9 +306,10 @@ def test_the_sources_of_a_grid():
         Cell("tiny", "mine", "0.1", "1e-5", "0"): {"base": local, "data": {**data, **unpinned}},
     }
     questions = {"source": "li-lab/MMLU-ProX", "revision": "8e6106a", "source_commit": None}
-    shard = {"data": {"en": questions, "yo": questions}, "commit": "c", "versions": {}, "device": "cuda"}
+    by_language = {"en": {**questions, "sha256": "1"}, "yo": {**questions, "sha256": "2"}}
+    shard = {"data": by_language, "commit": "c", "versions": {}, "device": "cuda"}
     scored = report_provenance.of_scores([shard, {**shard, "device": "cpu"}, shard, {}])
-    assert scored["data"] == [{**questions, "languages": ["en", "yo"]}]
+    assert scored["data"] == [{**questions, "languages": {"en": "1", "yo": "2"}}]
     assert [(made["device"], made["count"]) for made in scored["scored"]] == [("cuda", 2), ("cpu", 1), (None, 1)]
     assert report_provenance.sources(trainings, {"mmlu_prox": scored}) == [
         ("model", "gemma", "google/gemma-2-2b", "c5ebcd4"),
@@ -410,7 +411,7 @@ class Opened:
 
     @property
     def table(self) -> list[list[str]]:
-        rows = self.page.locator("#diagram .words table").first.locator("tbody tr").all()
+        rows = self.page.locator("#diagram .beside table").first.locator("tbody tr").all()
         return [row.locator("th, td").all_text_contents() for row in rows]
 
 
@@ -443,7 +444,7 @@ def test_each_choice_changes_the_picture(opened, html):
     assert [row[0] for row in expected] == ["base", "tuned, no smoothing", "tuned, smoothing 0.1"]
     for row in expected:
         assert f">{row[-1]}</text>" in opened.picture
-    link = opened.page.locator("#diagram .words a")
+    link = opened.page.locator("#diagram .beside a")
     assert link.get_attribute("href") == "figs/ten/tulu3/reliability_yo.svg"
     opened.select("language").select_option(label="English (en)")
     assert link.count() == 0

@@ -199,7 +199,7 @@
   }
 
   function table(heads, rows, caption) {
-    const head = html("tr", {}, ...heads.map((text) => html("th", { scope: "col" }, text)));
+    const head = html("tr", {}, ...heads.map((text, i) => html("th", { scope: "col", class: i ? "right" : "" }, text)));
     return html("div", { class: "wide" },
       html("table", { class: "numbers" }, html("caption", {}, caption), html("thead", {}, head),
         html("tbody", {}, ...rows.map(([first, ...rest]) =>
@@ -245,7 +245,7 @@
     document.getElementById("shown").textContent = title;
     panel.replaceChildren(
       html("figure", {}, picture(series, title)),
-      html("div", { class: "words" }, summaryTable(series), ...print, more));
+      html("div", { class: "beside" }, summaryTable(series), ...print, more));
   }
 
   function changed(event) {

@@ -37,15 +37,15 @@ CHOICES: Mapping[str, str] = {"benchmark": "Benchmark", "language": "Language", 
 STYLE = f"""
 nav a {{ margin-right: .9em; white-space: nowrap }}
 h3 {{ font-size: 1rem; margin: 1.2rem 0 .3rem }}
-code, td, li {{ overflow-wrap: anywhere }}
+li {{ overflow-wrap: anywhere }}
 .numbers {{ font-size: .9rem }}
 .numbers caption {{ text-align: left; color: #555; padding-bottom: .3rem }}
 .numbers th, .numbers td {{ padding: .15rem .6rem; border-bottom: 1px solid #ececec; vertical-align: top }}
 .numbers thead th {{ border-bottom: 1px solid #888 }}
 .numbers th, .numbers .text {{ text-align: left; font-weight: normal }}
 .numbers thead th.right {{ text-align: right }}
-.numbers tr.ruled > * {{ border-top: 1px solid #888 }}
-.numbers code {{ font-size: .95em }}
+.numbers tr.ruled > * {{ border-top: 2px solid #bbb }}
+.numbers code {{ font-size: .95em }} .words {{ min-width: 18rem }}
 .selected {{ font-weight: bold }}
 .missing {{ color: #a3262a; font-style: italic }}
 #choice {{ display: flex; flex-wrap: wrap; gap: .5rem 1rem; margin: .8rem 0 }}
@@ -57,9 +57,11 @@ code, td, li {{ overflow-wrap: anywhere }}
 #shown {{ font-weight: bold; margin: .8rem 0 .3rem }}
 #diagram figure svg {{ display: block; width: 100%; height: auto }}
 #diagram figure text {{ font-size: 12px; fill: #222 }}
-#diagram .words {{ flex: 1 1 18rem; min-width: 0 }}
+#diagram .beside {{ flex: 1 1 18rem; min-width: 0 }}
 .sample {{ width: 34px; height: 14px; vertical-align: -2px; margin-right: .5em }}
 #diagram th {{ white-space: nowrap }}
+#state tbody th:not(:only-of-type) {{ white-space: nowrap }}
+@media (max-width: 30rem) {{ #diagram figure text {{ font-size: 15px }} }}
 ul.names {{ columns: 15rem; padding-left: 1.2rem; margin: .3rem 0 .8rem }}
 pre {{ background: #f6f6f6; padding: .6rem; font-size: .8rem; overflow-wrap: anywhere }}
 #table1 {{ {tables_page.STYLE} }}
@@ -146,7 +148,7 @@ def _state(points: Sequence[Point], sizes: Mapping[str, tuple[int, int]], how_se
     rows = [["trainings", f"{sum(point.trained for point in tuned):,}", f"{seeds:,}", ""]]
     for benchmark in points[0].measured:
         languages, questions = sizes.get(benchmark, (0, 0))
-        size = f"{questions:,} questions of a cell, in {languages} languages" if questions else ""
+        size = f"{questions:,} questions a cell, in {languages} languages" if questions else ""
         done, wanted = sum(point.measured[benchmark] for point in points), sum(point.seeds for point in points)
         rows.append([f"cells scored and measured on {benchmark}", f"{done:,}", f"{wanted:,}", size])
     arms = {(point.model, point.sft, point.smoothing) for point in tuned}
@@ -158,8 +160,8 @@ def _state(points: Sequence[Point], sizes: Mapping[str, tuple[int, int]], how_se
     ]
     return [
         _table(["", ">done", ">of", ""], summary),
-        f"<p>Each learning rate's validation loss (nats a token, without smoothing); {SELECTED} the selected one. What "
-        "is not done is said.</p>",
+        f"<p>Validation loss (nats a token, without smoothing) of each learning rate; {SELECTED} the selected one. "
+        "Cells that are not finished say what they lack.</p>",
         _points(points),
     ]
 
@@ -178,7 +180,7 @@ def _points(points: Sequence[Point]) -> str:
         )
         rows.append(f"<tr{' class=ruled' * (above not in ('', model))}>{labels}{shown}</tr>")
         above = model
-    return _table([*ARM_HEADS.values(), *(f">{lr}" for lr in lrs)], rows)
+    return _table([*ARM_HEADS.values(), *(f">lr {lr}" for lr in lrs)], rows)
 
 
 def _by_model(points: Sequence[Point]) -> list[Point]:
@@ -277,7 +279,8 @@ def _provenance(provenance: Provenance) -> list[str]:
         for kind, name, source, revision in provenance.sources
     ]
     stages = [
-        f"<tr>{_head(stage)}<td>{made['count']:,}</td>{_text(_commit(made), code=True)}{_text(_with(made))}</tr>"
+        f"<tr>{_head(stage)}<td>{made['count']:,}</td>{_text(_commit(made), code=True)}"
+        f'<td class="text words">{escape(_with(made))}</td></tr>'
         for stage, made in provenance.stages
     ]
     return [

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from calgrid.files import content_hash
 from calgrid.grid import Cell
 
 Record = Mapping[str, Any]
@@ -32,17 +33,16 @@ def of_scores(records: Sequence[Record]) -> dict[str, Any]:
     Args:
         records: their provenance.
 
-    Returns: `scored`, the combinations of SCORED; `data`, those of REVISION among their questions, each with the
-        languages that have it.
+    Returns: `scored`, the combinations of SCORED; `data`, those of REVISION among their questions, each with a hash of
+        every language's questions.
     """
-    languages: dict[str, dict[str, Any]] = {}
+    data: dict[str, dict[str, Any]] = {}
     for record in records:
         for language, origin in record.get("data", {}).items():
             values = {field: origin.get(field) for field in REVISION}
-            entry = languages.setdefault(json.dumps(values, sort_keys=True), {**values, "languages": set()})
-            entry["languages"].add(language)
-    data = [{**entry, "languages": sorted(entry["languages"])} for entry in languages.values()]
-    return {"scored": distinct(records, SCORED), "data": data}
+            entry = data.setdefault(json.dumps(values, sort_keys=True), {**values, "languages": {}})
+            entry["languages"][language] = origin.get("sha256", "")
+    return {"scored": distinct(records, SCORED), "data": list(data.values())}
 
 
 def sources(trainings: Mapping[Cell, Record], bins: Mapping[str, Record]) -> list[tuple[str, str, str, str]]:
@@ -67,7 +67,8 @@ def sources(trainings: Mapping[Cell, Record], bins: Mapping[str, Record]) -> lis
         found["SFT set", cell.sft, data.get("source") or "", revision] = None
     for benchmark, record in bins.items():
         for origin in record.get("data", []):
-            revision = origin["source_commit"] or origin["revision"] or ""
+            questions = content_hash(*(f"{name} {sha}" for name, sha in sorted(origin["languages"].items())))
+            revision = origin["source_commit"] or origin["revision"] or _hash(questions)
             found["benchmark", benchmark, origin["source"] or "", revision] = None
     return list(found)
 
