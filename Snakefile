@@ -6,6 +6,9 @@
 #     snakemake --profile profiles/slurm all_tables              the paper's grid on a cluster
 
 
+report: "workflow/report/workflow.rst"
+
+
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
@@ -25,6 +28,7 @@ include: "workflow/rules/change_rates.smk"
 include: "workflow/rules/overview.smk"
 include: "workflow/rules/reproduction.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/report.smk"
 
 
 localrules:
@@ -33,6 +37,7 @@ localrules:
     headline_figures,
     all_figures,
     audit,
+    report,
 
 
 rule all_tables:
@@ -74,3 +79,8 @@ rule all:
     input:
         rules.all_tables.input,
         rules.all_figures.input,
+
+
+rule report:
+    input:
+        rules.report_page.output,

@@ -93,6 +93,13 @@ class Workflow:
             self._run(command)
         return [self._run(own) for _ in range(times)]
 
+    def programs(self, target: str, names: Sequence[str]) -> dict[str, list[processes.Cost]]:
+        """Cost of the programs of these names, in this order, among those that make `target` from what is there."""
+        selection = self.after_scoring("results/selection.parquet", "--quiet", "all")  # which the plan depends on
+        subprocess.run(selection, check=True, env=self.environment)
+        commands = self.planned(target)
+        return {name: [self._run(line) for line in commands if f"/{name}.py " in line] for name in names}
+
     def _run(self, command: str) -> processes.Cost:
         for path in re.findall(r"(?:--output|>) (\S+)", command):
             (self.folder / shlex.split(path)[0]).parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,9 @@ FULL_SECONDS, FULL_GIB = 30 * 60, 4
 START_SECONDS = 30  # of a smaller grid's limit: Snakemake's start, and the tables, which take as long for a few cells
 FIGURE_LANGUAGE = "en"
 DEMO_SECONDS = 3 * 60
+REPORT_PAGE = "results/report.html"
+REPORT_FILES = (REPORT_PAGE, *(f"results/reliability/{name}.parquet" for name in (GLOBAL_MMLU.name, MMLU_PROX.name)))
+REPORT_MB, REPORT_READY, REPORT_SECONDS = 15, 2, 5 * 60
 # Settings of the section `grid` over config/config.yaml.
 GRIDS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -238,12 +241,62 @@ def demo(bench: Bench) -> list[Figure]:
     return [Figure(what, seconds, DEMO_SECONDS, ours=shown)]
 
 
+def report(bench: Bench) -> list[Figure]:
+    """The report of the grid whose tables the line `grid` has made, by its programs, and in a browser."""
+    made = bench.store(bench.size.grid)
+    workflow = made.workflow(bench.cores)
+    n_cells = len(grid.cells(made.config))
+    what = f"report of {n_cells} cells x {len(made.benchmarks)} benchmarks"
+    if not (workflow.results / "tables" / "reproduction.csv").exists():
+        return [Figure(what, math.nan, ours="not measured: no tables; measure with --only grid report, --work FOLDER")]
+    for path in REPORT_FILES:
+        (workflow.folder / path).unlink(missing_ok=True)
+    costs = workflow.programs(REPORT_PAGE, ["heatmap", "arrows", "reliability_bins", "report"])
+    bins, [page] = costs["reliability_bins"], costs["report"]
+    path = workflow.folder / REPORT_PAGE
+    peak = max(cost.bytes for cost in [*bins, page])
+    seconds = sum(cost.seconds for cost in bins)
+    return [
+        Figure(f"{what}: MB", path.stat().st_size / 1e6, REPORT_MB),
+        Figure(f"{what}: seconds, bins of all diagrams", seconds, REPORT_SECONDS, ours=f"{seconds:.0f} s"),
+        Figure(f"{what}: seconds, page", page.seconds, ours=f"{page.seconds:.1f} s"),
+        Figure(f"{what}: peak memory, GiB", peak / GIB, FULL_GIB, ours=f"{peak / 2**20:,.0f} MiB"),
+        interactive(what, path, bench.size.repeats),
+    ]
+
+
+def interactive(what: str, path: Path, repeats: int) -> Figure:
+    """Seconds until the page in Chromium has drawn its diagram and takes choices: a fresh browser each time."""
+    what = f"{what}: seconds to interactive in Chromium"
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        found = None
+    if found is None:
+        return Figure(what, math.nan, ours="not measured: needs Chromium and playwright")
+    seconds = []
+    with sync_playwright() as playwright:
+        for _ in range(repeats):
+            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            page = browser.new_page()
+            page.goto(path.as_uri())
+            ready = page.wait_for_selector("html[data-ready]", state="attached")
+            page.wait_for_function("document.readyState === 'complete'")  # images, too
+            page.select_option("#choose-language", index=1)
+            seconds.append(page.evaluate("performance.now()") / 1000)
+            log.info("drawn after %s ms, chosen after %.2f s", ready and ready.get_attribute("data-ready"), seconds[-1])
+            browser.close()
+    return Figure(what, statistics.median(seconds), REPORT_READY, ours=f"{statistics.median(seconds):.2f} s")
+
+
 LINES: dict[str, Callable[[Bench], list[Figure]]] = {
     "cell": cell,
     "library": library,
     "figure": figure,
     "demo": demo,
     "grid": full_grid,
+    "report": report,
 }
 
 

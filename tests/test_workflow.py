@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -268,6 +269,40 @@ def test_an_interrupted_training_goes_on_even_on_other_hardware(finished, tmp_pa
 
 def test_nothing_is_done_twice(finished):
     assert finished.plan("all") == {}
+
+
+def test_the_report_is_made_of_all_tables_and_figures(finished):
+    assert set(finished.plan("report")) - {"report"} <= {"reliability_bins", "report_page"}
+    finished.run("report")
+    assert finished.plan("report") == {}
+    page = finished.folder / "results/report.html"
+    links = set(re.findall(r'href="((?:tables|figs)/[^"]+)"', page.read_text()))
+    assert links == {str(path.relative_to(page.parent)) for path in shown(finished) if path.suffix != ".png"}
+    words = " ".join(re.sub("<[^>]+>", " ", page.read_text()).split())
+    assert re.search(r"tiny-llama cldr-alpaca 0\.1 ★ \d\.\d{3}", words)
+    [data] = read_provenance(finished.folder / "results/reliability/cldr4.parquet")["data"]
+    assert list(data["languages"]) == ["ha", "so", "sw", "yo"]  # of the shard
+
+
+def test_snakemakes_own_report_has_every_table_and_figure_without_network(finished, tmp_path, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    finished.run("all", "--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        names = archive.namelist()
+        page = archive.read("report/report.html").decode()
+    held = sorted(Path(name).name for name in names if "/data/raw/" in name)
+    assert held == sorted(path.name for path in shown(finished))
+    results = json.loads(re.search(r"^    var results = (.*);$", page, re.MULTILINE)[1])
+    assert all(result["caption"] and result["labels"] for result in results.values())
+    categories = json.loads(re.search(r"^    var categories = (.*);$", page, re.MULTILINE)[1])
+    assert set(categories) == {"Tables", "Figures"}
+
+
+def shown(workflow):
+    """The tables and figures that a grid has."""
+    folders = [workflow.folder / "results" / name for name in ("tables", "figs")]
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
 
 
 def test_a_touched_file_plans_nothing(finished, tmp_path):

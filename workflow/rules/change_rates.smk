@@ -8,8 +8,8 @@ rule change_rates:
             for path in figure_metrics(benchmark, CONFIG.evaluation.smoothing)
         ],
     output:
-        csv="results/tables/change_rates.csv",
-        tex="results/tables/change_rates.tex",
+        csv=table("results/tables/change_rates.csv", "change_rates_table", "Change rates"),
+        tex=table("results/tables/change_rates.tex", "change_rates_table", "Change rates"),
     log:
         "results/logs/change_rates.log",
     benchmark:
@@ -29,7 +29,7 @@ rule change_rates_figure:
         selection="results/selection.parquet",
         metrics=lambda w: figure_metrics(w.benchmark, CONFIG.evaluation.smoothing),
     output:
-        "results/figs/{benchmark}/change_rates.{suffix}",
+        figure("results/figs/{benchmark}/change_rates.{suffix}", "change_rates", "{benchmark}", "change rates"),
     log:
         "results/logs/figures/{benchmark}/change_rates.{suffix}.log",
     benchmark:

@@ -7,7 +7,13 @@ rule headline_figure:
             CONFIG.evaluation.headline_benchmark, w.language, in_grid(CONFIG.evaluation.headline_sft_datasets)
         ),
     output:
-        "results/figs/reliability_{language}.{suffix}",
+        figure(
+            "results/figs/reliability_{language}.{suffix}",
+            "reliability",
+            "Headline",
+            "reliability",
+            language="{language}",
+        ),
     log:
         "results/logs/figures/reliability_{language}.{suffix}.log",
     benchmark:
@@ -32,7 +38,7 @@ rule figure1:
         selection="results/selection.parquet",
         scores=lambda w: figure1_scores(),
     output:
-        "results/figs/figure1.{suffix}",
+        figure("results/figs/figure1.{suffix}", "figure1", "Headline", "Figure 1"),
     log:
         "results/logs/figures/figure1.{suffix}.log",
     benchmark:
@@ -60,7 +66,13 @@ rule language_figure:
         selection="results/selection.parquet",
         scores=lambda w: language_scores(w.benchmark, w.language, figure_sft_datasets(w.sft)),
     output:
-        "results/figs/{benchmark}/{sft}/reliability_{language}.{suffix}",
+        figure(
+            "results/figs/{benchmark}/{sft}/reliability_{language}.{suffix}",
+            "reliability",
+            "{benchmark}",
+            "reliability, {sft}",
+            language="{language}",
+        ),
     log:
         "results/logs/figures/{benchmark}/{sft}/reliability_{language}.{suffix}.log",
     benchmark:
@@ -82,7 +94,7 @@ rule training_curves:
     input:
         lambda w: [grid.train_record(cell.path) for cell in trained_cells(w.model, w.sft)],
     output:
-        "results/figs/training_{model}_{sft}.{suffix}",
+        figure("results/figs/training_{model}_{sft}.{suffix}", "training_curves", "Training", "{model}, {sft}"),
     log:
         "results/logs/figures/training_{model}_{sft}.{suffix}.log",
     benchmark:

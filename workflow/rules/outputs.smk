@@ -1,4 +1,5 @@
 # What metrics, tables and figures are made of and called: the cells that they show, their files, their flags. No rule here.
+from calgrid.theme import STYLES
 
 
 def cell_scores(benchmark, cell):
@@ -49,6 +50,11 @@ def compared_cells(smoothings):
 
 def grid_scores(benchmark):
     return [path for cell in scored_cells() for path in cell_scores(benchmark, cell.path)]
+
+
+def compared_scores(benchmark, smoothings):
+    """The scores of the cells that are compared."""
+    return [path for cell in compared_cells(smoothings) for path in cell_scores(benchmark, cell.path)]
 
 
 def posthoc_methods():
@@ -218,3 +224,41 @@ def figure_flags():
         *("--confidence-method", evaluation.confidence_method),
         *("--n-bins", str(evaluation.figure_bins)),
     ]
+
+
+def diagram_smoothings():
+    """Those of the grid, in the report's reliability diagram; where they are too many, those of the figures."""
+    return CONFIG.grid.smoothing if len(CONFIG.grid.smoothing) < len(STYLES) else CONFIG.evaluation.smoothing
+
+
+def report_flags():
+    return [
+        *("--lr", *CONFIG.grid.lr),
+        *("--seeds", *map(str, CONFIG.grid.seeds)),
+        *("--benchmarks", *CONFIG.grid.benchmarks),
+        *("--diagram-smoothings", *diagram_smoothings()),
+    ]
+
+
+# Outputs as Snakemake's own report shows them (`snakemake --report`): in these categories, with captions of
+# workflow/report/.
+
+
+def table(path, caption, name, language="all"):
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category="Tables",
+        subcategory="Overall" if language == "all" else name,
+        labels={"table": name, "language": language, "format": Path(path).suffix[1:]},
+    )
+
+
+def figure(path, caption, group, name, language="all"):
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category="Figures",
+        subcategory=group,
+        labels={"figure": name, "language": language, "format": Path(path).suffix[1:]},
+    )

@@ -4,7 +4,7 @@ rule heatmap:
         selection="results/selection.parquet",
         metrics=lambda w: figure_metrics(w.benchmark, CONFIG.grid.smoothing),
     output:
-        "results/figs/{benchmark}/heatmap.{suffix}",
+        figure("results/figs/{benchmark}/heatmap.{suffix}", "heatmap", "{benchmark}", "heatmap"),
     log:
         "results/logs/figures/{benchmark}/heatmap.{suffix}.log",
     benchmark:
@@ -27,7 +27,7 @@ rule arrows:
         selection="results/selection.parquet",
         metrics=lambda w: figure_metrics(w.benchmark, CONFIG.evaluation.smoothing),
     output:
-        "results/figs/{benchmark}/arrows.{suffix}",
+        figure("results/figs/{benchmark}/arrows.{suffix}", "arrows", "{benchmark}", "arrows"),
     log:
         "results/logs/figures/{benchmark}/arrows.{suffix}.log",
     benchmark:
@@ -50,7 +50,7 @@ rule lr_sensitivity:
         selection="results/selection.parquet",
         metrics=lambda w: figure_metrics(w.benchmark),
     output:
-        "results/figs/{benchmark}/lr_sensitivity.{suffix}",
+        figure("results/figs/{benchmark}/lr_sensitivity.{suffix}", "lr_sensitivity", "{benchmark}", "learning rates"),
     log:
         "results/logs/figures/{benchmark}/lr_sensitivity.{suffix}.log",
     benchmark:

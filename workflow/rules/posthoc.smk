@@ -32,7 +32,7 @@ rule posthoc_table:
         selection="results/selection.parquet",
         posthoc=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_posthoc(benchmark)],
     output:
-        posthoc_tables(),
+        [table(path, "posthoc", "Post-hoc calibration") for path in posthoc_tables()],
     log:
         "results/logs/posthoc_table.log",
     benchmark:
@@ -57,7 +57,12 @@ rule temperature_transfer:
         selection="results/selection.parquet",
         posthoc=lambda w: grid_posthoc(w.benchmark),
     output:
-        "results/figs/{benchmark}/temperature_transfer.{suffix}",
+        figure(
+            "results/figs/{benchmark}/temperature_transfer.{suffix}",
+            "temperature_transfer",
+            "{benchmark}",
+            "transfer of temperatures",
+        ),
     log:
         "results/logs/figures/{benchmark}/temperature_transfer.{suffix}.log",
     benchmark:

@@ -5,11 +5,11 @@ rule reproduction:
         metrics=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
         intervals=expand("results/intervals/{benchmark}.parquet", benchmark=CONFIG.grid.benchmarks),
     output:
-        csv="results/tables/reproduction.csv",
-        claims="results/tables/reproduction_claims.csv",
-        html="results/tables/reproduction.html",
-        figure="results/figs/reproduction.svg",
-        png="results/figs/reproduction.png",
+        csv=table("results/tables/reproduction.csv", "reproduction", "Against the paper"),
+        claims=table("results/tables/reproduction_claims.csv", "reproduction", "The paper's claims"),
+        html=table("results/tables/reproduction.html", "reproduction", "Against the paper"),
+        figure=figure("results/figs/reproduction.svg", "reproduction", "Headline", "against the paper"),
+        png=figure("results/figs/reproduction.png", "reproduction", "Headline", "against the paper"),
     log:
         "results/logs/reproduction.log",
     benchmark:

@@ -5,7 +5,7 @@ rule overall_tables:
         metrics=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
         significance=expand("results/significance/{benchmark}.parquet", benchmark=CONFIG.grid.benchmarks),
     output:
-        overall_tables(),
+        [table(path, "overall_table", f"Table {Path(path).stem.removeprefix('table')}") for path in overall_tables()],
     log:
         "results/logs/overall_tables.log",
     benchmark:
@@ -33,7 +33,7 @@ for benchmark in CONFIG.grid.benchmarks:
             metrics=lambda w, benchmark=benchmark: grid_metrics(benchmark),
             significance=f"results/significance/{benchmark}.parquet",
         output:
-            language_tables(benchmark),
+            [table(path, "language_table", benchmark, Path(path).stem) for path in language_tables(benchmark)],
         log:
             f"results/logs/language_tables/{benchmark}.log",
         benchmark:
@@ -62,7 +62,7 @@ rule tables_page:
             if path.endswith(".csv")
         ],
     output:
-        "results/tables/index.html",
+        table("results/tables/index.html", "tables_page", "All tables"),
     log:
         "results/logs/tables_page.log",
     benchmark:

@@ -1,6 +1,11 @@
 """The frame of every HTML page: one self-contained file, whose reader's browser asks for nothing outside it."""
 
+import base64
+import json
+from hashlib import sha256
 from html import escape
+from pathlib import Path
+from typing import Any
 
 STYLE = """
 body { font: 15px/1.45 "Liberation Sans", Arial, Helvetica, "DejaVu Sans", "Noto Sans", sans-serif; color: #222;
@@ -10,21 +15,42 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; } a {
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
 th, td { text-align: right; } summary { cursor: pointer; padding: .15rem 0; } pre { white-space: pre-wrap; }
 """.strip()
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # a browser then refuses whatever a name might smuggle in
+# A browser then refuses whatever a name might smuggle in: every request, and every script but the page's own.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+DATA = "data"  # the id of the element that holds the script's data
+TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
-def page(title: str, style: str, body: str) -> str:
-    """A whole page without scripts.
+def page(title: str, style: str, body: str, script: str = "", data: Any = None) -> str:
+    """A whole page.
 
     Args:
         title: plain text; the page's first heading too.
         style: CSS after `STYLE`.
         body: HTML under the first heading; whatever comes from data is escaped in it.
+        script: JavaScript that runs at the page's end; without it the page allows none.
+        data: what the script reads, as JSON, from the element with the id `DATA`.
     """
+    policy, end = POLICY, ""
+    if script:
+        source = f"\n{script.strip()}\n"
+        policy += f"; script-src 'sha256-{base64.b64encode(sha256(source.encode()).digest()).decode()}'"
+        end = f'<script type="application/json" id="{DATA}">{script_data(data)}</script>\n<script>{source}</script>\n'
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n{style.strip()}\n</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n{end}</body>\n</html>\n"
     )
+
+
+def script_data(data: Any) -> str:
+    """JSON that may stand within a `script` element: no text in it ends the element."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def image(path: Path, alt: str) -> str:
+    """A figure's file as an image within the page; what stands in an SVG can't run there."""
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    return f'<img src="data:{TYPES[path.suffix]};base64,{encoded}" alt="{escape(alt)}">'

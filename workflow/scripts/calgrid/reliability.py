@@ -12,7 +12,7 @@ from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.languages import language_name
 from calgrid.metrics import judge
-from calgrid.sections import BASE, NONE
+from calgrid.sections import ALL, BASE, NONE
 from calgrid.selection import Arm, cells_of
 from calgrid.store import read_scores
 
@@ -57,7 +57,7 @@ def reliability(
 
     def of(arm: Arm) -> pl.DataFrame:
         if arm not in read:
-            read[arm] = _series(cells_of(arm, selected), scores, language, method, n_bins)
+            read[arm] = series(cells_of(arm, selected), scores, [language], method, n_bins)
         return read[arm]
 
     parts = []
@@ -68,36 +68,88 @@ def reliability(
                 of(arm).select(
                     pl.lit(row).alias("sft"),
                     pl.lit(model).alias("model"),
-                    pl.lit(language).alias("language"),
+                    "language",
                     pl.lit(arm[2]).alias("smoothing"),
-                    pl.all(),
+                    pl.exclude("language"),
                 )
                 for arm in arms
             ]
     return pl.concat(parts)
 
 
-def _series(
-    cells: Sequence[Cell], scores: Mapping[Cell, Sequence[Path]], language: str, method: str, n_bins: int
+def of_benchmark(
+    arms: Sequence[Arm],
+    selected: Mapping[Arm, Sequence[Cell]],
+    scores: Mapping[Cell, Sequence[Path]],
+    *,
+    languages: Sequence[str],
+    method: str,
+    n_bins: int,
 ) -> pl.DataFrame:
-    """Bins of one series."""
+    """The numbers of every reliability figure of one benchmark, each cell's scores read once.
+
+    Args:
+        arms: base models and tuned ones.
+        selected: the selected cells (`selection.read_selection`).
+        scores: score files by cell, on one benchmark.
+        languages: all that are wanted.
+        method: the confidence method.
+        n_bins: equal-width bins.
+
+    Returns: a row an arm, language and bin, in the order given: model, sft, smoothing and the columns of `series`.
+    """
+    return pl.concat(
+        series(cells_of(arm, selected), scores, languages, method, n_bins).select(
+            *(pl.lit(value).alias(name) for name, value in zip(("model", "sft", "smoothing"), arm, strict=True)),
+            pl.all(),
+        )
+        for arm in arms
+    )
+
+
+def series(
+    cells: Sequence[Cell],
+    scores: Mapping[Cell, Sequence[Path]],
+    languages: Sequence[str],
+    method: str,
+    n_bins: int,
+) -> pl.DataFrame:
+    """Bins of one series, whose cells differ in their seed alone, in each language.
+
+    Returns: a row a language and bin: language, and lower to n_questions as `reliability` says.
+    """
     for cell in cells:
         if cell not in scores:
             raise UserError(f"no scores of the selected cell {cell.path}; give its files among --scores")
-    frames = [read_scores(scores[cell], [language], [method]) for cell in cells]
+    frames = [read_scores(scores[cell], languages, [method]) for cell in cells]
+    questions = ["language", "question_id"]
     for cell, frame in zip(cells, frames, strict=True):
-        if not frame["question_id"].equals(frames[0]["question_id"]):
+        if not frame.select(questions).equals(frames[0].select(questions)):
             raise UserError(f"{cell.path}: has other questions than {cells[0].path}; score both on the same ones")
     judged = [judge(frame, method) for frame in frames]
     confidence = np.stack([seed.confidence for seed in judged], axis=1)  # (N, seeds)
     correct = np.stack([seed.correct for seed in judged], axis=1)
+    sizes = frames[0].group_by("language", maintain_order=True).len()  # sorted by language: a slice each
+    ends = np.cumsum(sizes["len"].to_numpy())
+    part = {name: slice(end - n, end) for name, n, end in zip(sizes["language"], sizes["len"], ends, strict=True)}
+    return pl.concat(
+        _bins(confidence[part[language]], correct[part[language]], n_bins).select(
+            pl.lit(language).alias("language"), pl.all()
+        )
+        for language in languages
+    )
+
+
+def _bins(confidence: calibration.Floats, correct: calibration.Booleans, n_bins: int) -> pl.DataFrame:
+    """Bins of one language, from arrays of shape (N, seeds)."""
+    n, seeds = confidence.shape
     bins = calibration.bins(confidence.ravel(), correct.ravel(), n_bins)
     low, high = accuracy_band(confidence, correct, n_bins)
     return pl.DataFrame(
         {
             "lower": bins.lower,
             "upper": bins.upper,
-            "count": bins.count / len(cells),
+            "count": bins.count / seeds,
             "confidence": bins.confidence,
             "accuracy": bins.accuracy,
             "low": low,
@@ -106,7 +158,32 @@ def _series(
     ).with_columns(
         pl.col("confidence", "accuracy", "low", "high").fill_nan(None),
         ece=pl.lit(calibration.ece(confidence.ravel(), correct.ravel(), n_bins)),
-        n_questions=pl.lit(float(len(confidence))),
+        n_questions=pl.lit(float(n)),
+    )
+
+
+def pooled(numbers: pl.DataFrame) -> pl.DataFrame:
+    """The same of the questions of all languages together, from the bins of each (`of_benchmark`).
+
+    Returns: a row an arm and bin, with the columns of `numbers`; language is `all`, low and high are null: a band would
+        have to draw a question with all its translations, which the bins no longer know.
+    """
+    keys = ["model", "sft", "smoothing"]
+    means = ["confidence", "accuracy"]
+    bins = (
+        numbers.with_columns((pl.col(means) * pl.col("count")).fill_null(0))
+        .group_by(*keys, "lower", "upper", maintain_order=True)
+        .agg(pl.col("count", *means, "n_questions").sum())
+    )
+    gap = (pl.col("accuracy") - pl.col("confidence")).abs().sum().over(keys) / pl.col("n_questions")
+    return bins.select(
+        *keys,
+        pl.lit(ALL).alias("language"),
+        *("lower", "upper", "count"),
+        *(pl.when(pl.col("count") > 0).then(pl.col(name) / pl.col("count")).alias(name) for name in means),
+        *(pl.lit(None, dtype=pl.Float64).alias(name) for name in ("low", "high")),
+        ece=gap,
+        n_questions="n_questions",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from calgrid import claims, paper
+from calgrid.errors import UserError
 from calgrid.grid import CELL_FIELDS, Cell
 from calgrid.languages import in_order
 from calgrid.metrics import LANGUAGE, MEAN, POOLED
@@ -25,6 +26,12 @@ COLUMNS = [
     *("table", *KEYS, "printed", "printed_as", "covered", "why_not", "ours", "difference", "low", "high", "inside"),
     *("n_questions", "printed_n_questions", "n_seeds"),
 ]
+CSV_SCHEMA = {
+    **dict.fromkeys(["table", "n_questions", "printed_n_questions", "n_seeds"], pl.Int64),
+    **dict.fromkeys([*KEYS, "printed_as", "why_not"], pl.String),
+    **dict.fromkeys(["printed", "ours", "difference", "low", "high"], pl.Float64),
+    **dict.fromkeys(["covered", "inside"], pl.Boolean),
+}
 SAME_VALUE = 1e-6  # an interval is of our value where its own value is this near
 OURS = {
     **dict.fromkeys(KEYS, pl.String),
@@ -146,6 +153,16 @@ def _why_not(ours: pl.DataFrame, partly: pl.Expr) -> pl.Expr:
         .then(pl.lit(f"not measured with {paper.N_BINS} bins"))
         .otherwise(pl.lit("not measured"))
     )
+
+
+def read_cells(path: Path) -> pl.DataFrame:
+    """What `compare` returned, from the CSV file of it; a run may cover nothing, so that columns are empty."""
+    try:
+        return pl.read_csv(path, schema_overrides=CSV_SCHEMA).select(COLUMNS)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; the stage that writes it has not run") from None
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path}: not readable as a reproduction ({error}); delete it and run again") from None
 
 
 def read_intervals(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

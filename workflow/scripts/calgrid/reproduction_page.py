@@ -36,18 +36,10 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
         cells: `reproduction.compare`.
         found: what is known of the printed numbers by themselves (`paper_checks.findings`).
     """
-    total = reproduction.summary(cells).row(0, named=True)
     parts = [
-        f"<p>This run covers <strong>{total['covered']:,} of the {total['printed']:,} numbers</strong> that the tables "
-        "of <em>Investigating the Multilingual Calibration Effects of Language Model Instruction-Tuning</em> print. "
-        f"Confidence: {escape(CONFIDENCE_METHOD)}; ECE over {N_BINS} equal-width bins; RMS: the variant that fits the "
-        "printed column (<code>rms_gce</code>). Interval: 95 %, bootstrap, of this run's value.</p>",
-        _reasons(cells),
-        _summary(cells),
+        *coverage(cells),
         "<h2>The paper's claims</h2>",
-        "<p>Each counted over languages: on all printed rows, on the printed rows that this run covers, and on this "
-        "run's own. They agree where the claim holds on the last two alike, or on neither.</p>",
-        *_claims(reproduction.compare_claims(cells)),
+        *claims_weighed(cells),
         "<h2>Known of the printed tables</h2>",
         "<p>Computed from the printed numbers alone by <code>workflow/scripts/check_paper.py</code>; explained in "
         "<code>docs/paper.md</code>.</p>",
@@ -63,6 +55,27 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
         *_tables(cells),
     ]
     return html_page.page("A run against the paper's printed numbers", STYLE, "\n".join(part for part in parts if part))
+
+
+def coverage(cells: pl.DataFrame) -> list[str]:
+    """How much of the paper a run covers, and how near it is; `cells` as for `page`."""
+    total = reproduction.summary(cells).row(0, named=True)
+    words = (
+        f"<p>This run covers <strong>{total['covered']:,} of the {total['printed']:,} numbers</strong> that the tables "
+        "of <em>Investigating the Multilingual Calibration Effects of Language Model Instruction-Tuning</em> print. "
+        f"Confidence: {escape(CONFIDENCE_METHOD)}; ECE over {N_BINS} equal-width bins; RMS: the variant that fits the "
+        "printed column (<code>rms_gce</code>). Interval: 95 %, bootstrap, of this run's value.</p>"
+    )
+    return [words, _reasons(cells), _summary(cells)]
+
+
+def claims_weighed(cells: pl.DataFrame) -> list[str]:
+    """The paper's claims on the printed numbers and on the run's; `cells` as for `page`."""
+    words = (
+        "<p>Each counted over languages: on all printed rows, on the printed rows that this run covers, and on this "
+        "run's own. They agree where the claim holds on the last two alike, or on neither.</p>"
+    )
+    return [words, *_claims(reproduction.compare_claims(cells))]
 
 
 def _reasons(cells: pl.DataFrame) -> str:

@@ -63,6 +63,11 @@ class Results:
         """A row a value of an arm, with its 95 % interval (`significance.compare`), with the benchmark."""
         return self._by_benchmark("intervals")
 
+    @property
+    def reliability(self) -> pl.LazyFrame:
+        """A row a bin of an arm's diagram in a language (`reliability.of_benchmark`), with the benchmark."""
+        return self._by_benchmark("reliability")
+
     def _scan(self, pattern: str) -> pl.LazyFrame:
         if not any(self.folder.glob(pattern)):
             raise UserError(f"{self.folder / pattern}: no such file; run the workflow up to that stage")

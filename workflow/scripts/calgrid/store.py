@@ -108,10 +108,15 @@ def option_values(scores: pl.DataFrame, method: str) -> tuple[NDArray[np.float64
     return values, n_options
 
 
-def read_metrics(paths: Iterable[str | Path]) -> pl.DataFrame:
-    """The metrics of many cells, with the columns benchmark, model, sft, smoothing, lr and seed from their paths."""
+def read_metrics(paths: Iterable[str | Path], where: pl.Expr | None = None) -> pl.DataFrame:
+    """The metrics of many cells, with the columns benchmark, model, sft, smoothing, lr and seed from their paths.
+
+    Args:
+        paths: their files.
+        where: which rows; all by default.
+    """
     frames = [
-        read_table(path).with_columns(
+        read_table(path, where=where).with_columns(
             pl.lit(value).alias(name)
             for name, value in {"benchmark": benchmark_of(path), **asdict(cell_of(path))}.items()
         )

@@ -1,6 +1,7 @@
 """The numbers of the paper's tables: one long frame, from which the CSV, the LaTeX and the HTML are written."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -100,6 +101,11 @@ def numbers(
         table = table.join(wanted_tests, on=keys, how="left")
     marked = _marked(table, alpha, "p" if correction == NONE else "p_holm")
     return marked.sort(pl.col("aggregation") == MEAN, "order", in_order("metric", METRICS)).select(COLUMNS)
+
+
+def read_csv(path: Path) -> pl.DataFrame:
+    """What `numbers` returned, from the CSV file of a table."""
+    return pl.read_csv(path, schema_overrides=dict.fromkeys(("smoothing", "lr"), pl.String))
 
 
 def _tests(tests: pl.DataFrame, benchmark: str, language: str, method: str) -> pl.DataFrame:

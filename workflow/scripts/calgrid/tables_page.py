@@ -11,7 +11,7 @@ from calgrid.table_layout import ARM_HEADS, PANEL_TITLES, fields, head, rows
 STYLE = """
 nav a { margin-right: .7em; white-space: nowrap }
 table { border-top: 2px solid; border-bottom: 2px solid }
-caption { text-align: left; max-width: 60em; padding-bottom: .6em }
+caption { text-align: left; max-width: min(60em, calc(100vw - 2.2rem)); padding-bottom: .6em }
 th, td { padding: .12em .6em; font-weight: normal }
 th[scope=row], thead tr:last-child th:nth-child(-n+3) { text-align: left }
 thead tr:last-child th, tr.panel td { border-bottom: 1px solid }
