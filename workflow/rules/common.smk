@@ -1,6 +1,7 @@
 # The checked configuration, and what the rules up to scoring share; outputs.smk has what follows it. No rule here.
 import os
 import re
+import shlex
 import sys
 from functools import cache
 from pathlib import Path
@@ -284,3 +285,18 @@ def content_free_flags():
     if not texts:
         raise WorkflowError("scoring.content_free: empty; list texts that say nothing, such as [N/A]")
     return [*(f"--text={text}" for text in texts), *(["--by-topic"] if CONFIG.scoring.shots else [])]
+
+
+def snakemake_arguments():
+    """What decides which jobs there are and which run, as Snakemake hands it on to its own jobs; no secrets."""
+    handed_on = workflow.spawned_job_args_factory
+    words = [
+        handed_on.workflow_property_to_arg("main_snakefile", flag="--snakefile"),
+        handed_on.workflow_property_to_arg("config_settings.config_args", flag="--config"),
+        handed_on.get_configfiles_arg(),
+        handed_on.workflow_property_to_arg("rerun_triggers"),
+        handed_on.workflow_property_to_arg("dag_settings.max_checksum_file_size"),
+        handed_on.get_default_storage_provider_args(),
+        *handed_on.get_storage_provider_args(),
+    ]
+    return shlex.split(" ".join(words))
