@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from workflow import TINY, Workflow
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -13,3 +14,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real data in ../shared/data, which are not part of the project")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished grid: the demo's, at the least size."""
+    workflow = Workflow(tmp_path_factory.mktemp("finished"), *TINY)
+    workflow.run("all")
+    return workflow

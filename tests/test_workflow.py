@@ -12,26 +12,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from workflow import ROOT, Workflow
+from workflow import ROOT, TINY, Workflow
 
 from calgrid.files import read_provenance
 from calgrid.grid import Cell
 from calgrid.selection import read_selection
 from calgrid.versions import TRAIN_VERSION
 
-TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
 CHEAP_AND_JOINT = {  # read all cells
     *("select", "significance", "overall_tables", "all_tables", "language_tables_cldr4", "tables_page"),
     *("posthoc", "posthoc_table", "change_rates", "reproduction"),
 }
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A finished grid: the demo's, at the least size."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"), *TINY)
-    workflow.run("all")
-    return workflow
 
 
 def cells(outputs: list[str]) -> set[Cell]:

@@ -42,6 +42,7 @@ rule base_model:
 rule pack:
     input:
         lambda w: prepared([grid.sft_data(w.sft)]),
+        lambda w: base_weights(w.model),
         base=lambda w: grid.base_record(w.model),
     output:
         data="results/packed/model={model}/{sft}.parquet",
@@ -63,6 +64,7 @@ rule train:
     input:
         training_data,
         lambda w: ancient(grid.audit(w.model)),
+        lambda w: base_weights(w.model),
         base=lambda w: grid.base_record(w.model),
     output:
         weights=directory(f"results/models/{CELL}/model"),
