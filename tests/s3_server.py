@@ -47,9 +47,11 @@ class Server:
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [
-                    *(str(program()), "mini", f"-dir={folder}", "-ip=127.0.0.1", f"-s3.config={folder / 's3.json'}"),
+                    *(str(program()), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+                    *("-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"),
+                    *("-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB=64", "-volume.max=500"),
+                    *("-master.telemetry=false", f"-filer.localSocket={folder / 'filer.sock'}"),
                     *flags,
-                    *("-webdav=false", "-admin.ui=false", "-master.telemetry=false"),
                 ],
                 stdout=log,
                 stderr=log,

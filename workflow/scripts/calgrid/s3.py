@@ -6,6 +6,7 @@ storage as without it, so that rules, commands, records and provenance don't kno
 Imported whenever the Snakefile is parsed: nothing heavy here.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,20 @@ def use(workflow: Any) -> None:
 
     provider.prefix, provider.local_prefix = prefix, Path()
     provider.get_storage_object_cls = lambda: StoredResult
+    modifier = workflow.modifier.path_modifier
+    modifier.modify = partial(_modify, modifier, modifier.modify)
+
+
+def _modify(modifier: Any, modify: Any, path: Any, property: str | None = None) -> Any:
+    """Snakemake's `modify`, which forgets the storage of a file whose local copy has the path that the rule names."""
+    from snakemake.io import flag, get_flag_value
+    from snakemake.path_modifier import PATH_MODIFIER_FLAG
+
+    modified = modify(path, property)
+    if modified is not path or get_flag_value(path, PATH_MODIFIER_FLAG) or get_flag_value(path, "local"):
+        return modified
+    stored = modifier.apply_default_storage(path)
+    return path if stored is path else flag(stored, PATH_MODIFIER_FLAG)
 
 
 def parse(prefix: str | None) -> tuple[str, str]:

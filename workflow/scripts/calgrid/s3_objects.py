@@ -8,6 +8,7 @@
 - The bucket is neither made nor, where it is empty, removed.
 """
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,8 @@ class StoredResult(StorageObject):
             self._remove_folder()
         else:
             self.s3obj().delete()
-        self._is_dir = None
 
-    def _remove_folder(self, keep: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    def _remove_folder(self, keep: Container[str] = ()) -> None:
         """Remove the objects of a folder, beginning with the one that makes it whole."""
         self.s3obj(WHOLE).delete()
         for item in self.get_subkeys():
