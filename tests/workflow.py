@@ -18,6 +18,8 @@ class Workflow:
 
     def __init__(self, folder: Path, *configfiles: Path, root: Path = ROOT):
         self.folder, self.configfiles, self.root = folder, configfiles, root
+        self.flags: list[str] = []  # of every command
+        self.environment: dict[str, str] = {}  # beside that of the tests
 
     def command(self, *arguments: str, settings: dict | None = None) -> list[str]:
         files = [str(file) for file in self.configfiles]
@@ -29,6 +31,7 @@ class Workflow:
             *(sys.executable, "-m", "snakemake", *arguments, "--cores", "2"),
             *("--snakefile", str(self.root / "Snakefile"), "--directory", str(self.folder)),
             *(["--configfile", *files] if files else []),
+            *self.flags,
         ]
 
     def run(self, *arguments: str, settings: dict | None = None, check: bool = True) -> subprocess.CompletedProcess:
@@ -36,7 +39,7 @@ class Workflow:
             self.command(*arguments, settings=settings),
             capture_output=True,
             text=True,
-            env={**os.environ, "COLUMNS": "99"},
+            env={**os.environ, "COLUMNS": "99", **self.environment},
         )
         if check and done.returncode:
             raise AssertionError(f"{arguments} failed:\n{(done.stdout + done.stderr)[-3000:]}")

@@ -12,7 +12,7 @@ SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 sys.path.insert(0, SCRIPTS)
 
 from calgrid import config as configuration
-from calgrid import grid, slurm, versions
+from calgrid import grid, s3, slurm, versions
 from calgrid.cli import settings_flags
 from calgrid.errors import UserError
 from calgrid.files import content_hash, sampled_hash
@@ -38,6 +38,7 @@ if workflow.is_main_process:  # for Snakemake itself, which asks Slurm about its
 
 try:
     CONFIG = configuration.load(config)
+    s3.use(workflow)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -195,6 +196,12 @@ def base_source(model):
     return Source(path=f"results/pretrained/{model}") if source.pretrain else source
 
 
+def base_weights(model):
+    """The folder that base.json names, where the workflow makes it; it only has to be there."""
+    folder = source_folder(base_source(model))
+    return [ancient(folder)] if folder else []
+
+
 def pretraining_corpus(model):
     """The inputs of a pretraining: the manifests of SFT sets, or the embedded corpus."""
     pretrain = entry("models", model).pretrain
@@ -208,9 +215,10 @@ def pretraining_flags(model):
     return settings_flags(entry("models", model).pretrain.model_copy(update={"corpus": None}))
 
 
-def tuned_weights(wildcards):
-    """The weights of a tuned cell have to be there; its train.json decides whether they have changed."""
-    return [] if wildcards.sft == BASE else [ancient(grid.weights(CELL.format(**wildcards)))]
+def cell_weights(wildcards):
+    """The weights of a cell have to be there; its record decides whether they have changed."""
+    cell = CELL.format(**wildcards)
+    return base_weights(wildcards.model) if wildcards.sft == BASE else [ancient(grid.weights(cell))]
 
 
 def shard_data(benchmark, shard):

@@ -2,7 +2,7 @@
 rule score:
     input:
         lambda w: prepared([shard_tokens(w)]),
-        lambda w: tuned_weights(w),
+        lambda w: cell_weights(w),
         lambda w: ancient(grid.audit(w.model)),
         record=record,
     output:

@@ -8,6 +8,7 @@ rule tokenize:
     input:
         lambda w: prepared(shard_data(w.benchmark, w.shard).values()),
         lambda w: prepared(shard_examples(w.benchmark, w.shard).values()),
+        lambda w: base_weights(w.model),
         model=lambda w: grid.base_record(w.model),
     output:
         tokens="results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.parquet",

@@ -46,6 +46,7 @@ rule base_model:
 rule pack:
     input:
         lambda w: prepared([grid.sft_data(w.sft)]),
+        lambda w: base_weights(w.model),
         base=lambda w: grid.base_record(w.model),
     output:
         data="results/packed/model={model}/{sft}.parquet",
@@ -69,6 +70,7 @@ rule train:
     input:
         training_data,
         lambda w: ancient(grid.audit(w.model)),
+        lambda w: base_weights(w.model),
         base=lambda w: grid.base_record(w.model),
     output:
         weights=directory(f"results/models/{CELL}/model"),

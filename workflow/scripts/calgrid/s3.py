@@ -1,0 +1,152 @@
+"""Results on S3-compatible storage, through Snakemake's storage plugin; docs/s3.md says how to use it.
+
+`results/` in the working folder then holds copies of what lies under the storage prefix. A file has the same path with
+storage as without it, so that rules, commands, records and provenance don't know where results are kept.
+
+Imported whenever the Snakefile is parsed: nothing heavy here.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from calgrid import files
+from calgrid.errors import UserError
+
+RESULTS = Path("results")
+STORE = ".store"  # in a folder of copies: of which storage they are
+SECONDS = 5  # to connect, and to wait for an answer, when the storage is looked at before anything else
+
+REFUSED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
+ELSEWHERE = ("301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+
+
+def use(workflow: Any) -> None:
+    """Let the rules that follow keep their results where the command line says: here, or on S3.
+
+    Raises UserError, within seconds, where the storage can't be used, and where `results/` belongs to another one.
+    """
+    provider = workflow.storage_registry.default_storage_provider
+    name = workflow.storage_settings.default_storage_provider
+    if provider is None:
+        claim(RESULTS, None)
+        return
+    if name != "s3":
+        raise UserError(f"--default-storage-provider {name}: results are kept here or on S3; write s3, or leave it out")
+    bucket, prefix = parse(workflow.storage_settings.default_storage_prefix)
+    if workflow.is_main_process:
+        check(bucket, prefix, provider.settings)
+    claim(RESULTS, f"s3://{bucket}/{prefix}")
+
+    from calgrid.s3_objects import StoredResult
+
+    provider.prefix, provider.local_prefix = prefix, Path()
+    provider.get_storage_object_cls = lambda: StoredResult
+    modifier = workflow.modifier.path_modifier
+    modifier.modify = partial(_modify, modifier, modifier.modify)
+
+
+def _modify(modifier: Any, modify: Any, path: Any, property: str | None = None) -> Any:
+    """Snakemake's `modify`, which forgets the storage of a file whose local copy has the path that the rule names."""
+    from snakemake.io import flag, get_flag_value
+    from snakemake.path_modifier import PATH_MODIFIER_FLAG
+
+    modified = modify(path, property)
+    if modified is not path or get_flag_value(path, PATH_MODIFIER_FLAG) or get_flag_value(path, "local"):
+        return modified
+    stored = modifier.apply_default_storage(path)
+    return path if stored is path else flag(stored, PATH_MODIFIER_FLAG)
+
+
+def parse(prefix: str | None) -> tuple[str, str]:
+    """Bucket and beginning of the keys of `--default-storage-prefix`; the latter ends with a slash or is empty."""
+    parts = urlsplit(prefix or "")
+    key = parts.path.strip("/")
+    if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment or ".." in key.split("/"):
+        raise UserError(f"--default-storage-prefix {prefix}: not a place on S3; write s3://BUCKET/FOLDER")
+    return parts.netloc, f"{key}/" if key else ""
+
+
+def claim(folder: Path, store: str | None) -> None:
+    """Refuse a results folder that belongs to another storage, or else note whose it is.
+
+    Snakemake removes local copies that it needs no more, or that it is going to make anew: where they are taken for
+    copies, results that lie in `folder` alone would be lost.
+
+    Args:
+        folder: `results/`.
+        store: where results are kept, `s3://bucket/prefix/`, or None for here.
+    """
+    note = folder / STORE
+    held = note.read_text(encoding="utf-8").strip() if note.is_file() else None
+    if held == store:
+        return
+    if held:
+        remedy = f"write --default-storage-provider s3 --default-storage-prefix {held}, or take another folder"
+        raise UserError(f"{folder}/ holds copies of {held}, and this run keeps its results {store or 'here'}; {remedy}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder}/ holds results that are kept here, and this run keeps its results in {store}; take another "
+            "folder (--directory), or move them away (docs/s3.md says how to take them along)"
+        )
+    files.write_text(note, f"{store}\n")
+
+
+def check(bucket: str, prefix: str, settings: Any) -> None:
+    """Ask the storage for one name under the prefix, as the plugin would.
+
+    Args:
+        bucket: name.
+        prefix: beginning of the keys.
+        settings: of the plugin.
+
+    Raises UserError where it doesn't answer, refuses the credentials or has no such bucket, and for credentials that
+    would find their way into the commands of jobs.
+    """
+    import boto3
+    from botocore import exceptions
+    from botocore.config import Config
+
+    keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    for name in ("access_key", "secret_key", "token"):
+        if getattr(settings, name) is not None:
+            flag = f"SNAKEMAKE_STORAGE_S3_{name.upper()} or --storage-s3-{name.replace('_', '-')}"
+            raise UserError(
+                f"{flag}: Snakemake writes it into the commands of jobs, for all users of a machine to see; "
+                f"unset it, and set {keys} in the environment"
+            )
+    if "@" in urlsplit(settings.endpoint_url or "").netloc:
+        raise UserError(f"storage-s3-endpoint-url: credentials don't belong into a URL; set {keys} in the environment")
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        config=Config(
+            signature_version=settings.signature_version,
+            connect_timeout=SECONDS,
+            read_timeout=SECONDS,
+            retries={"total_max_attempts": 1},
+        ),
+    )
+    where = f"s3://{bucket}/{prefix} at {client.meta.endpoint_url}"
+    try:
+        client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
+        raise UserError(f"{where}: no credentials; set {keys} in the environment, or run aws configure") from None
+    except exceptions.ClientError as error:
+        code, status = str(error.response["Error"]["Code"]), error.response["ResponseMetadata"].get("HTTPStatusCode")
+        if code == "NoSuchBucket":
+            message = "no such bucket; make it (aws s3 mb), or correct default-storage-prefix"
+        elif code in REFUSED or status == 403:
+            message = f"access is refused ({code}); correct {keys}, or let them list, read, write and delete there"
+        elif code in ELSEWHERE:
+            message = f"the bucket is in another region than {settings.region} ({code}); write storage-s3-region"
+        else:
+            message = f"the storage answers {code}; correct storage-s3-endpoint-url, or try again later"
+        raise UserError(f"{where}: {message}") from None
+    except (exceptions.BotoCoreError, ValueError) as error:  # no route, no such host, another protocol, a bad name
+        raise UserError(
+            f"{where}: no answer ({type(error).__name__}); correct storage-s3-endpoint-url and default-storage-prefix "
+            "in the profile, or mend the network"
+        ) from None
