@@ -19,8 +19,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="the page to write")
     arguments = parser.parse_args(argv)
 
-    import polars as pl
-
     from calgrid import table_layout, tables_page
     from calgrid.languages import language_name
     from calgrid.selection import read_rule
@@ -28,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rule = read_rule(arguments.selection)
 
     def shown(path: Path, first: str, name: str) -> tuple[str, str, str]:
-        numbers = pl.read_csv(path, schema_overrides=dict.fromkeys(("smoothing", "lr"), pl.String))
+        numbers = tables_page.read_numbers(path)
         caption = table_layout.caption(numbers, arguments.table_metrics, rule, arguments.alpha, arguments.correction)
         html = tables_page.table(numbers, arguments.table_metrics, first, caption)
         return name, f"{path.parent.name}-{path.stem}", html

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import polars as pl
 
 from calgrid import html_page
+from calgrid.errors import UserError
 from calgrid.table_layout import ARM_HEADS, PANEL_TITLES, fields, head, rows
 
 STYLE = """
@@ -19,6 +21,17 @@ thead th[colspan] { text-align: center; border-bottom: 1px solid #aaa }
 tr.ruled > *, tbody tr.panel td { border-top: 1px solid }
 tr.panel td { text-align: left; font-style: italic }
 """
+
+
+def read_numbers(path: Path) -> pl.DataFrame:
+    """The numbers of a table from its CSV file. Raises UserError where it can't be read or is cut off."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        return pl.read_csv(text.encode(), schema_overrides=dict.fromkeys(("smoothing", "lr"), pl.String))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path}: not readable as CSV ({error}); delete it and run again") from None
 
 
 def page(title: str, sections: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
