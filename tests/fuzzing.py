@@ -421,7 +421,7 @@ def odd_configuration(found: config.Config) -> str:
         return f"names {odd}"
     for cell in grid.cells(found)[:500]:
         if (
-            not re.fullmatch(r"(\w+=[A-Za-z0-9][A-Za-z0-9._-]*/){4}seed=[a-z0-9]+", cell.path)
+            not re.fullmatch(r"(\w+=[A-Za-z0-9][A-Za-z0-9._+-]*/){4}seed=[a-z0-9]+", cell.path)
             or Cell.parse(cell.path) != cell
         ):
             return f"cell {cell.path}"

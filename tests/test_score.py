@@ -212,7 +212,7 @@ def test_whole_weights_are_scored(shard):
     ("damage", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-8]), r"it has \d+ bytes instead of \d+"),
-        (lambda path: path.write_bytes(path.read_bytes()[:5]), r"it has 5 bytes instead of"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5]), r"it has 5 bytes instead of \d+"),
         (lambda path: flip(path, 3), "its bytes are not those that were written"),
         (lambda path: flip(path, 40), "its bytes are not those that were written"),
         (lambda path: flip(path, -9), "its bytes are not those that were written"),

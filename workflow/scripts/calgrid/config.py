@@ -172,14 +172,13 @@ def read(paths: Iterable[str | Path]) -> Config:
     Raises UserError as `load` does, and for a file that can't be read.
     """
     from snakemake.common.configfile import load_configfile
-    from snakemake.exceptions import WorkflowError
     from snakemake.utils import update_config
 
     merged: dict[str, Any] = {}
     for path in paths:
         try:
             update_config(merged, load_configfile(Path(path)))
-        except (WorkflowError, OSError, ValueError, RecursionError, AttributeError) as error:
+        except Exception as error:  # of the readers of YAML, JSON and templates, each with kinds of its own
             raise UserError(f"{path}: not readable as a configuration ({_shown(str(error), plain=True)})") from None
     return load(merged)
 
