@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from fuzzing import Tally, fuzz
+from fuzz_cases import Tally
+from fuzzing import fuzz
 
 CASES = 600
 

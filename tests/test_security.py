@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from fuzzing import HOSTILE_NAMES
+from fuzz_configurations import HOSTILE_NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 from models import save_tiny
@@ -279,7 +279,7 @@ def test_hostile_categories_are_escaped_in_tables_and_figures(hostile, tmp_path)
     assert r"\$x\$ \% \& \# \_ \textasciicircum{} \textasciitilde{} \{" in tex
     assert not re.search(r"<script", svg)
     assert "&lt;script&gt;" in svg
-    assert set(pl.read_csv(tmp_path / "x.csv")["category"].unique()) >= {*HOSTILE}
+    assert set(pl.read_csv(tmp_path / "x.csv")["member"].unique()) >= {*HOSTILE}
 
 
 @given(st.text())

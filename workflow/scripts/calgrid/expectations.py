@@ -256,6 +256,8 @@ class Expectations:
                 if len(lost := asked.join(rows, on=asked.columns, how="anti")):
                     raise UserError(f"{path}: no row for {' '.join(lost.row(0))}, a question of {tokens_path}")
         yield from checks.differ("languages", sorted(audit), sorted(grid.shards(self.config, benchmark)[shard]))
+        prompting = self.config.scoring.model_dump(include=set(Prompting.model_fields))
+        yield from checks.differ("scoring", record["prompting"], prompting)
         if tokens and tokens["sha256"] != record["tokens_sha256"]:
             yield f"made of other tokens than {tokens_path}"
         yield from self._made_of_record(
