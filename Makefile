@@ -8,7 +8,7 @@ BIN = .venv/bin
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
 PEER = .venv/peer
 
-.PHONY: demo test lint lock bench-scoring bench-training bench-metrics
+.PHONY: demo test lint lock verify bench-scoring bench-training bench-metrics
 
 # One at a time in a folder; the lock that a killed one left behind is removed.
 demo: .venv/installed
@@ -34,6 +34,10 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+# Every artifact of results/ against its provenance: make verify CONFIG=config/demo.yaml; DEEP=1: each row and all weights.
+verify: .venv/installed
+	@$(BIN)/python workflow/scripts/verify.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(DEEP),--deep)
 
 # The peers live in an environment of their own, of its own lock file.
 bench-scoring bench-training: bench-%: .venv/installed $(PEER)/installed

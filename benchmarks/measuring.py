@@ -249,8 +249,8 @@ def report(bench: Bench) -> list[Figure]:
     what = f"report of {n_cells} cells x {len(made.benchmarks)} benchmarks"
     if not (workflow.results / "tables" / "reproduction.csv").exists():
         return [Figure(what, math.nan, ours="not measured: no tables; measure with --only grid report, --work FOLDER")]
-    for path in REPORT_FILES:
-        (workflow.folder / path).unlink(missing_ok=True)
+    for made_before in REPORT_FILES:
+        (workflow.folder / made_before).unlink(missing_ok=True)
     costs = workflow.programs(REPORT_PAGE, ["heatmap", "arrows", "reliability_bins", "report"])
     bins, [page] = costs["reliability_bins"], costs["report"]
     path = workflow.folder / REPORT_PAGE

@@ -57,7 +57,7 @@ MISTAKES = [
     ("models/gemma2-2b/gpus", 0, "models.gemma2-2b.gpus: 0: input should be greater than or equal to 1"),
     (
         "models/gemma2-2b",
-        {"hub": "a/b", "gpus": 3, "nodes": 2},
+        {"hub": "a/b", "revision": "0" * 40, "gpus": 3, "nodes": 2},
         "models.gemma2-2b: gpus: 3 can't be on 2 nodes, as many on each; write a multiple",
     ),
     ("training/long_conversations", "drop", "training.long_conversations: 'drop': input should be 'cut' or 'refuse'"),
@@ -162,15 +162,57 @@ MISTAKES = [
     ("evaluation/table1_sft_datasets", ["tulu"], "evaluation.table1_sft_datasets: 'tulu' is not in `sft_datasets`"),
     ("grid/languages", ["ig"], "grid.languages: benchmark 'mmlu_prox' has none of ig; add a language of it, or take"),
     ("grid", None, "grid: None: write a section, with keys below it"),
+    (
+        "models/gemma2-2b",
+        {"hub": "a/b"},
+        "revision: None: a branch or tag may change under your results; write a",
+    ),
+    (
+        "sft_datasets/alpaca/revision",
+        "main",
+        "revision: 'main': a branch or tag may change under your results",
+    ),
+    ("scoring/prompt", "{question}\0", "'{question}\\x00': holds the character '\\x00', which no file or"),
+    ("scoring/prompt", "{question}" * 9999, "a text of 99990 characters; write at most 20000"),
+    ("training/epochs", 10**50, f"training.epochs: 1{50 * '0'}: larger than any number here can be (2147483647)"),
+    ("training/weight_decay", float("nan"), "training.weight_decay: nan: write a number"),
+    ("training/weight_decay", float("inf"), "training.weight_decay: inf: input should be a finite number"),
+    ("benchmarks/global_mmlu/split", "-x", "split: '-x': write a name that is not empty and does not begin with '-'"),
+    ("models/" + "x" * 101, {"hub": "a/b"}, "use at most 100 characters; file systems take no longer names"),
+    ("tiers/low", ["a,b"], "tiers.low.0: 'a,b': use letters, digits"),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])
+@pytest.mark.parametrize(("path", "value", "message"), MISTAKES, ids=[f"{m[0]}={m[1]}"[:80] for m in MISTAKES])
 def test_a_mistake_is_named(path, value, message):
     with pytest.raises(UserError) as error:
         settings.load(changed(path, value))
     assert message in str(error.value)
     assert len(str(error.value)) < 2000
+
+
+def test_a_configuration_that_holds_itself_is_named():
+    raw = paper()
+    raw["grid"]["models"] = raw["grid"]
+    with pytest.raises(UserError, match=r"grid.models: holds itself, by an anchor of YAML; write it out"):
+        settings.load(raw)
+    deep: list = []
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(UserError, match="nested deeper than any section is"):
+        settings.load(changed("grid/lr", deep))
+
+
+def test_files_are_merged_as_snakemake_merges_them(tmp_path):
+    extra = tmp_path / "extra.yaml"
+    extra.write_text("grid: {lr: [1e-5], seeds: [0, 1]}\n")
+    found = settings.read([ROOT / "config/config.yaml", extra])
+    assert (found.grid.lr, found.grid.seeds) == (("1e-5",), (0, 1))
+    assert found.grid.models == ("gemma2-2b", "mistral-7b", "llama3.1-8b")
+    for text in ("grid: [", "- 1", "3", "\0", "a: !!python/object/apply:os.system [id]"):
+        extra.write_text(text)
+        with pytest.raises(UserError, match=r"extra.yaml: not readable as a configuration"):
+            settings.read([ROOT / "config/config.yaml", extra])
 
 
 def test_every_mistake_is_reported_at_once():

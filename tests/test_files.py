@@ -1,5 +1,6 @@
 """Artifacts appear whole or not at all, and say where they come from."""
 
+import json
 import os
 import platform
 import random
@@ -8,10 +9,11 @@ import subprocess
 import sys
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 from workflow import ROOT
 
-from calgrid import cli, files
+from calgrid import cli, files, seals
 from calgrid.errors import UserError
 from calgrid.sections import Prompting, Training
 
@@ -73,6 +75,61 @@ def test_json_that_is_missing_or_damaged_is_named(tmp_path):
     (tmp_path / "base.json").write_text('{"a":')
     with pytest.raises(UserError, match=r"base\.json: not readable as JSON .* delete it and run again"):
         files.read_json(tmp_path / "base.json")
+
+
+def test_a_sealed_file_is_an_ordinary_parquet_file(tmp_path):
+    path, frame = tmp_path / "x.parquet", pl.DataFrame({"a": [1, 2], "b": ["x", None]})
+    files.write_parquet(frame, path, {"cell": "c"})
+    assert pl.read_parquet(path).equals(frame)
+    assert pl.from_arrow(pyarrow.parquet.read_table(path)).equals(frame)
+    assert pl.scan_parquet(path).filter(a=2).collect()["a"].to_list() == [2]
+    assert seals.check_parquet(path) == files.seals_of([path])[str(path)]
+    pl.read_parquet(path).write_parquet(tmp_path / "y.parquet")
+    assert seals.check_parquet(tmp_path / "y.parquet") is None  # of another program
+
+
+def test_every_byte_of_a_sealed_file_counts(tmp_path):
+    path, frame = tmp_path / "x.parquet", pl.DataFrame({"a": range(50)})
+    files.write_parquet(frame, path, {"cell": "c"})
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = tmp_path / f"{place}.parquet"
+        damaged.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(UserError, match=rf"{place}.parquet: .*delete it and run again"):
+            files.read_provenance(damaged)
+    for length in range(0, len(whole), 11):
+        damaged = tmp_path / f"cut{length}.parquet"
+        damaged.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=rf"cut{length}.parquet: "):
+            files.read_provenance(damaged)
+
+
+def test_every_character_of_a_sealed_record_counts(tmp_path):
+    path, record = tmp_path / "x.json", {"loss": 0.1, "lr": 1e-5, "name": "é", "base": {"n": [1, 2]}}
+    files.write_json(path, record)
+    assert files.read_json(path) == record
+    assert list(json.loads(path.read_text()))[-1] == "seal"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            assert files.read_json(path) == record
+        except UserError as error:
+            assert "x.json: " in str(error)
+    files.write_json(path, {})
+    assert files.read_json(path) == {}
+    for value in ([1], "x", None):
+        files.write_json(path, value)
+        assert files.read_json(path) == value
+        with pytest.raises(UserError, match="holds no record"):
+            files.read_record(path)
+
+
+def test_other_temporary_names_are_left_alone(tmp_path):
+    other = tmp_path / f".tmp-{platform.node()}-node-7-out.txt"
+    other.touch()
+    files.write_text(tmp_path / "out.txt", "x")
+    assert other.exists()
 
 
 def test_content_hash_tells_parts_apart(tmp_path):

@@ -1,5 +1,7 @@
 """Metrics of a cell from its scores, and what is refused in scores."""
 
+from dataclasses import asdict
+
 import numpy as np
 import polars as pl
 import pytest
@@ -205,6 +207,31 @@ def test_unreadable_files(tmp_path):
         store.benchmark_of(tmp_path / "other.parquet")
     with pytest.raises(UserError, match="not the path of a cell"):
         store.cell_of(tmp_path / "other.parquet")
+
+
+def test_a_damaged_shard_is_refused(tmp_path):
+    (path,) = Store(tmp_path, models=("m",), sft=(), benchmarks=(("four", 4, 4),)).build_scores().scores("four")
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:5000], whole[:400] + bytes([whole[400] ^ 1]) + whole[401:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(
+            UserError, match=r"all.parquet: (damaged|not readable as Parquet) .*; delete it and run again"
+        ):
+            store.read_scores([path], ["en"])
+
+
+def test_the_shard_of_another_cell_is_refused(tmp_path):
+    grid = Store(tmp_path, models=("m",), sft=(), benchmarks=(("four", 4, 4),)).build_scores()
+    (path,) = grid.scores("four")
+    for made_by, message in (
+        ({"cell": asdict(Cell("other"))}, "its provenance says model 'other': a file of another place"),
+        ({"cell": asdict(Cell("m")), "benchmark": "ten"}, "its provenance says benchmark 'ten'"),
+    ):
+        files.write_parquet(pl.read_parquet(path, hive_partitioning=False), path, made_by)
+        with pytest.raises(UserError, match=message):
+            store.read_scores([path], ["en"])
+        with pytest.raises(UserError, match=message):
+            store.read_metrics([path])
 
 
 def test_values_of_paths_stay_strings(tmp_path):

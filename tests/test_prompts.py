@@ -241,7 +241,7 @@ def test_the_manifest_has_the_findings_by_language(run, tmp_path):
     assert manifest["audit"]["yo"]["same_text"] == {"questions": 1, "first": ["q1"]}
     assert manifest["data"]["yo"]["source"] == "s"
     assert manifest["prompting"] == Prompting().model_dump()
-    assert json.loads((tmp_path / "audit.json").read_text()) == {"b": manifest["audit"]}
+    assert files.read_json(tmp_path / "audit.json") == {"b": manifest["audit"]}
 
 
 def test_findings_above_their_share_stop_the_audit_and_leave_the_tokens(run, tmp_path):

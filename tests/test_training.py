@@ -243,13 +243,29 @@ def test_a_checkpoint_that_was_not_completed_is_not_read(tmp_path):
     run(trained_model("llama"), checkpoints=Checkpoints(tmp_path, "tag"))
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("__0_0.distcp", lambda data: data[:-100], r"it has \d+ bytes instead of"),
+        ("__0_0.distcp", lambda data: data[:999] + bytes([data[999] ^ 1]) + data[1000:], "its bytes are not those"),
+        (".metadata", lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:], "its bytes are not those"),
+        (".metadata", None, "no such file"),
+        ("state.json", lambda data: data[:-9], "not readable as JSON"),
+        ("state.json", lambda data: data.replace(b'"step": 3', b'"step": 4'), "its values are not those"),
+        ("state.json", lambda data: b"{}", "has no 'progress'"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(tmp_path, name, damage, message):
     checkpoints = Checkpoints(tmp_path, "tag")
     with pytest.raises(Interrupted):
         run(trained_model("llama"), checkpoints=checkpoints, stopping=after(3))
-    data = next((tmp_path / "tag").rglob("*.distcp"))
-    data.write_bytes(data.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"step-000000003: this checkpoint can't be read \(.* bytes .*delete it"):
+    (path,) = (tmp_path / "tag").rglob(name)
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    expected = rf"step-000000003: this checkpoint can't be read \(.*{message}.*delete it, and training starts anew"
+    with pytest.raises(UserError, match=expected):
         run(trained_model("llama"), checkpoints=checkpoints)
 
 

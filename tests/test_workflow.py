@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from workflow import ROOT, TINY, Workflow
 
-from calgrid.files import read_provenance
+from calgrid.files import read_json, read_provenance, write_json
 from calgrid.grid import Cell
 from calgrid.selection import read_selection
 from calgrid.versions import TRAIN_VERSION
@@ -391,9 +391,9 @@ def test_a_prompt_that_was_tried_leaves_the_scores_of_another_one_alone(finished
 def test_a_stricter_audit_is_enforced_without_another_tokenising(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
     manifest = next((tmp_path / "results/tokens").rglob("low.json"))
-    record = json.loads(manifest.read_text())
+    record = read_json(manifest)
     record["audit"]["yo"]["same_text"] = {"questions": 1, "first": ["q"]}
-    manifest.write_text(json.dumps(record))
+    write_json(manifest, record)
     workflow = Workflow(tmp_path, *TINY)
     done = workflow.run("all_tables", "--show-failed-logs", settings={"audit": {"same_text": 0.0}}, check=False)
     assert done.returncode

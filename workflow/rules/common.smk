@@ -15,7 +15,7 @@ from calgrid import config as configuration
 from calgrid import grid, s3, slurm, versions
 from calgrid.cli import settings_flags
 from calgrid.errors import UserError
-from calgrid.files import content_hash, sampled_hash
+from calgrid.files import sampled_hash
 from calgrid.grid import BASE_CELL, CELL, Cell
 from calgrid.sections import (
     BASE,
@@ -252,8 +252,7 @@ def prompting_flags():
 
 
 def shard_prompt(benchmark, shard):
-    """A short name of how a shard's prompts are made, so that one that was tried leaves another's tokens alone."""
-    return content_hash(*prompting_flags(), *assignments(shard_answer_words(benchmark, shard)))[:8]
+    return grid.prompt_name(CONFIG, shard_data(benchmark, shard))
 
 
 def shard_prompting(wildcards):

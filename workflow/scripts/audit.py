@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found: dict[str, dict[str, Any]] = {}
     wrong = []
     for path in arguments.manifests:
-        manifest = files.read_json(path)
+        manifest = files.read_record(path, "benchmark", "model", "audit")
         benchmark, architecture = manifest["benchmark"], manifest["model"]["model_type"]
         if arguments.attention == "sdpa" and architecture == "gemma2":
             wrong.append(

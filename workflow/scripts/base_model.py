@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from calgrid import cli, files
+from calgrid import cli, files, weights
 from calgrid.errors import UserError
 from calgrid.modeling import load_config, load_tokenizer
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     if arguments.path:
-        weights = {"path": arguments.path}
+        place = {"path": arguments.path}
         where = {"pretrained_model_name_or_path": arguments.path, "local_files_only": True}
         folder = Path(arguments.path)
     else:
@@ -39,19 +39,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = load_config(where)
     if arguments.hub:
         folder = fetch(arguments.hub, arguments.revision)
-        weights = {"hub": arguments.hub, "revision": folder.name}  # the cache's folders are named by commit
+        place = {"hub": arguments.hub, "revision": folder.name}  # the cache's folders are named by commit
     tokenizer = load_tokenizer(where)
-    shards = sorted(folder.glob("*.safetensors"))
-    if not shards:
+    if not any(folder.glob("*.safetensors")):
         raise UserError(f"{folder}: no *.safetensors file; convert the model, pickled weights are not read")
+    try:
+        weights.tensors(folder)
+    except UserError as error:
+        raise UserError(f"{error}; get or make the model again") from None
     if len(tokenizer) > config.vocab_size:
         raise UserError(
             f"{folder}: the tokenizer has {len(tokenizer)} tokens, but config.json says vocab_size "
             f"{config.vocab_size}; some tokens have no embedding: take the tokenizer that belongs to the model"
         )
-    other = sorted(path for pattern in ("config.json", "*token*", "*.jinja") for path in folder.glob(pattern))
     record: dict[str, Any] = {
-        "weights": weights,
+        "weights": place,
         "model_type": config.model_type,
         "vocab_size": config.vocab_size,
         "max_position_embeddings": config.max_position_embeddings,
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "tokenizer": type(tokenizer).__name__,
         "bos_token": tokenizer.bos_token,
         "eos_token": tokenizer.eos_token,
-        "content_hash": files.content_hash(*shards, *other) if arguments.path else None,
+        "content_hash": weights.folder_hash(folder) if arguments.path else None,
     }
     log.info("%s", record)
     files.write_json(arguments.output, record)
@@ -69,7 +71,12 @@ def fetch(hub: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     log.info("fetching %s at %s", hub, revision or "its default branch")
-    return Path(snapshot_download(hub, revision=revision, allow_patterns=WEIGHTS))
+    try:
+        return Path(snapshot_download(hub, revision=revision, allow_patterns=WEIGHTS))
+    except Exception as error:  # of the Hub's library, its HTTP client, or the disk
+        raise UserError(
+            f"model {hub!r}: can't be fetched ({error}); check the network, the revision and the disk, and run again"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from calgrid import cli, files
+from calgrid.versions import CONTENT_FREE_VERSION
 
 log = logging.getLogger("content_free")
 
@@ -26,12 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--manifest", required=True, type=Path, help="JSON file to write: what is in it, and a hash")
     arguments = parser.parse_args(argv)
 
-    import polars as pl
-
     from calgrid.benchmarks import content_free
     from calgrid.data_sources import values_hash
+    from calgrid.store import read_table
 
-    frame = content_free(pl.read_parquet(arguments.questions), arguments.text, by_topic=arguments.by_topic)
+    frame = content_free(read_table(arguments.questions), arguments.text, by_topic=arguments.by_topic)
     origin = files.data_origin(arguments.questions)
     manifest = {
         **{name: origin[name] for name in ("source", "revision")},
@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "rows": len(frame),
         "sha256": values_hash(frame),
     }
-    made_by = files.provenance(**manifest, source_commit=origin["source_commit"])
+    made_by = files.provenance(
+        **manifest, source_commit=origin["source_commit"], content_free_version=CONTENT_FREE_VERSION
+    )
     files.write_parquet(frame, arguments.output, made_by)
     files.write_json(arguments.manifest, manifest)
     log.info("%s: %d content-free prompts", arguments.output, len(frame))

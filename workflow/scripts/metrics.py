@@ -32,9 +32,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     tiers = cli.read_tiers(arguments.tiers)
     scores = read_scores(arguments.scores, arguments.languages, attributes=QUESTION_ATTRIBUTES)
     measured = measure(scores, arguments.n_bins, tiers, threads=arguments.threads)
-    files.write_parquet(
-        measured, arguments.output, files.provenance(benchmark=arguments.benchmark, cell=asdict(arguments.cell))
+    made_by = files.provenance(
+        benchmark=arguments.benchmark, cell=asdict(arguments.cell), made_of=files.seals_of(arguments.scores)
     )
+    files.write_parquet(measured, arguments.output, made_by)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from calgrid import cli, files, packing
 from calgrid.chat import fit, use_template
 from calgrid.modeling import load_config, load_tokenizer, weights_of
 from calgrid.sections import Packing
+from calgrid.store import read_table
 from calgrid.versions import PACK_VERSION
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     config, tokenizer = load_config(where), load_tokenizer(where)
     use_template(tokenizer, settings.chat_template)
     max_length = min(settings.max_length, config.max_position_embeddings)
-    data = pl.read_parquet(arguments.data)
+    data = read_table(arguments.data, ["id", "split", "messages"])
     left_out = Counter({"too long": 0, "cut at a turn": 0})
     frames = [pl.DataFrame(schema=packing.SCHEMA)]
     for part in data.iter_slices(AT_ONCE):
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     log.info("%s; left out: %s", counts, dict(left_out))
     record = {
-        "base": files.read_json(arguments.base),
+        "base": files.read_record(arguments.base),
         "data": files.data_origin(arguments.data),
         "settings": settings.model_dump(),
         "counts": counts,

@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "confidence_method", "calibration", "language", "temperature"
     ).iter_rows():
         log.info("%s, %s, %s: no temperature minimises the loss; taken: %g", method, calibration_, language, value)
-    files.write_parquet(
-        measured, arguments.output, files.provenance(benchmark=arguments.benchmark, cell=asdict(arguments.cell))
-    )
+    made_of = files.seals_of([*arguments.scores, *(arguments.content_free or [])])
+    made_by = files.provenance(benchmark=arguments.benchmark, cell=asdict(arguments.cell), made_of=made_of)
+    files.write_parquet(measured, arguments.output, made_by)
 
 
 if __name__ == "__main__":

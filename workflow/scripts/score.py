@@ -21,12 +21,13 @@ from typing import Any, get_args
 import polars as pl
 import torch
 
-from calgrid import cli, files, lease
+from calgrid import cli, files, lease, weights
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.modeling import device, load_model, weights_of
 from calgrid.scoring import score_language
 from calgrid.sections import Attention
+from calgrid.store import read_table
 from calgrid.versions import SCORE_VERSION
 
 log = logging.getLogger("score")
@@ -48,16 +49,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
 
-    tokens, record = files.read_provenance(arguments.tokens), files.read_json(arguments.model)
+    tokens, record = files.read_provenance(arguments.tokens), files.read_record(arguments.model, "weights")
+    cell = Cell.parse(arguments.output)
     if "prompting" not in tokens:
         raise UserError(f"--tokens {arguments.tokens}: not written by tokenize_benchmark.py")
+    if record.get("cell", asdict(cell)) != asdict(cell):
+        raise UserError(f"--model {arguments.model}: the record of cell {record['cell']}, not of {arguments.output}")
     if tokens["model"] != record.get("base", record):
         raise UserError(f"--tokens {arguments.tokens}: made for another model than {arguments.model}")
     dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
-    model = load_model(weights_of(arguments.model), dtype, attention=arguments.attention).to(device())
+    where = weights_of(arguments.model)
+    weights.check(record, arguments.model)
+    model = load_model(where, dtype, attention=arguments.attention).to(device())
     made_by = files.provenance(
         benchmark=tokens["benchmark"],
-        cell=asdict(Cell.parse(arguments.output)),
+        cell=asdict(cell),
         model={name: value for name, value in record.items() if name != "curve"},
         **{name: tokens[name] for name in ("prompting", "answer_words", "data", "examples", "audit")},
         tokens_sha256=tokens["sha256"],
@@ -76,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def score(arguments: argparse.Namespace, model: Any, made_by: dict[str, Any]) -> None:
     """Score the languages that are not finished yet, then write the whole shard."""
     finished: Path = arguments.finished
-    sizes = dict(pl.scan_parquet(arguments.tokens).group_by("language").len().sort("language").collect().iter_rows())
+    sizes = dict(read_table(arguments.tokens, ["language"]).group_by("language").len().sort("language").iter_rows())
     missing = {language: size for language, size in sizes.items() if not is_finished(finished, language, made_by)}
     if done := sorted(sizes.keys() - missing):
         log.info("finished before: %s", ", ".join(done))
     progress = Progress(sum(missing.values()))
     for language in missing:
-        questions = pl.scan_parquet(arguments.tokens).filter(language=language).collect()
+        questions = read_table(arguments.tokens, where=pl.col("language") == language)
         frame = score_language(model, questions, arguments.batch_tokens, progress.of(language))
         files.write_parquet(frame, partial(finished, language), made_by)
         log.info(
@@ -92,9 +98,7 @@ def score(arguments: argparse.Namespace, model: Any, made_by: dict[str, Any]) ->
             frame["letter_mass"].mean(),
         )
     progress.report("all")
-    files.write_parquet(
-        pl.concat([pl.read_parquet(partial(finished, lang)) for lang in sizes]), arguments.output, made_by
-    )
+    files.write_parquet(pl.concat([read_table(partial(finished, lang)) for lang in sizes]), arguments.output, made_by)
     shutil.rmtree(finished)
 
 
@@ -103,9 +107,15 @@ def partial(finished: Path, language: str) -> Path:
 
 
 def is_finished(finished: Path, language: str, made_by: dict[str, Any]) -> bool:
-    """Whether a language was finished by a job that differs in nothing that shapes scores."""
+    """Whether a language was finished, undamaged, by a job that differs in nothing that shapes scores."""
     path = partial(finished, language)
-    return path.is_file() and shaping(files.read_provenance(path)) == shaping(made_by)
+    if not path.is_file():
+        return False
+    try:
+        return shaping(files.read_provenance(path)) == shaping(made_by)
+    except UserError as error:
+        log.warning("%s: it is scored again", error)
+        return False
 
 
 def shaping(made_by: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from calgrid.store import cell_of
 
     losses = {cell_of(path): read_validation_loss(path) for path in arguments.train_json}
-    files.write_parquet(select(losses, arguments.lr), arguments.output, files.provenance(rule=arguments.lr))
+    made_by = files.provenance(rule=arguments.lr, made_of=files.seals_of(arguments.train_json))
+    files.write_parquet(select(losses, arguments.lr), arguments.output, made_by)
 
 
 if __name__ == "__main__":

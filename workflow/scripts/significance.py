@@ -45,7 +45,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         kind=arguments.t_test,
     )
     provenance = files.provenance(
-        benchmark=arguments.benchmark, t_test=arguments.t_test, n_bins=arguments.n_bins, resamples=arguments.resamples
+        benchmark=arguments.benchmark,
+        confidence_method=arguments.confidence_method,
+        t_test=arguments.t_test,
+        n_bins=arguments.n_bins,
+        resamples=arguments.resamples,
+        made_of=files.seals_of([arguments.selection, *arguments.metrics, *arguments.scores]),
     )
     files.write_parquet(intervals, arguments.intervals, provenance)
     files.write_parquet(tests, arguments.output, provenance)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from calgrid import cli, files
 from calgrid.errors import UserError
 from calgrid.sections import Prompting
+from calgrid.versions import TOKENIZE_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from calgrid.data_sources import values_hash
     from calgrid.modeling import load_tokenizer, weights_of
     from calgrid.prompts import FINDINGS, tokenize_language
+    from calgrid.store import read_table
 
-    model = files.read_json(arguments.model)
+    model = files.read_record(arguments.model, "max_position_embeddings")
     tokenizer = load_tokenizer(weights_of(arguments.model))
     record = {
         "benchmark": arguments.benchmark,
@@ -78,19 +80,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     for language, path in sorted(questions.items()):
         frame, audits[language] = tokenize_language(
             tokenizer,
-            pl.read_parquet(path),
+            read_table(path),
             language,
             settings,
             context=model["max_position_embeddings"],
             answer_word=words.get(language, "Answer"),
-            examples=pl.read_parquet(examples[language]) if settings.shots else None,
+            examples=read_table(examples[language]) if settings.shots else None,
         )
         frames.append(frame)
         found = ", ".join(f"{name} {audits[language][name]['questions']}" for name in FINDINGS)
         log.info("%s: %d questions, %d can be scored; %s", language, audits[language]["questions"], len(frame), found)
     tokens = pl.concat(frames)
     record |= {"audit": audits, "rows": len(tokens), "sha256": values_hash(tokens)}
-    files.write_parquet(tokens, arguments.output, files.provenance(**record))
+    files.write_parquet(tokens, arguments.output, files.provenance(**record, tokenize_version=TOKENIZE_VERSION))
     files.write_json(arguments.manifest, record)
 
 

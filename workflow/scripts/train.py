@@ -15,11 +15,12 @@ import logging
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from calgrid import attention, cli, files, packing, sharding
+from calgrid import attention, cli, files, packing, sharding, weights
 from calgrid.chat import use_template
 from calgrid.checkpoints import Checkpoints
 from calgrid.costs import TrainingMemory, available_memory
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     settings = cli.read_settings(arguments, Training)
     check_numbers(arguments)
-    cell = Cell.parse(arguments.record).path
+    cell = Cell.parse(arguments.record)
     asked: list[int] = []
 
     def stop(number: int, _: object) -> None:
@@ -72,12 +73,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     with sharding.processes():
         if sharding.rank() > 0:
             logging.disable(logging.INFO)
-        packed, base = files.read_provenance(arguments.conversations), files.read_json(arguments.base)
+        packed, base = files.read_provenance(arguments.conversations), files.read_record(arguments.base, "weights")
         check_packed(arguments, packed, base, settings)
         train, validation = (packing.read(arguments.conversations, split) for split in ("train", "validation"))
         log.info("%d conversations, %d for validation; left out: %s", len(train), len(validation), packed["left_out"])
 
         where = weights_of(arguments.base)
+        sharding.on_first(lambda: weights.check(base, arguments.base))
         base_config = load_config(where)
         n_processes = sharding.n_processes()
         memory = TrainingMemory(
@@ -87,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             bool(arguments.activation_checkpointing),
             compute_bytes=2 if device().type == "cuda" else 4,
         )
-        memory.check(cell, n_processes, available_memory(sharding.local_processes()))
+        memory.check(cell.path, n_processes, available_memory(sharding.local_processes()))
         shaping = {
             "base": base,
             "conversations": packed["sha256"],
@@ -112,14 +114,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             smoothing=arguments.smoothing,
             seed=arguments.seed,
             row_tokens=arguments.row_tokens,
-            name=cell,
+            name=cell.path,
             checkpoints=checkpoints,
             checkpoint_seconds=60 * arguments.checkpoint_minutes,
             stopping=lambda: bool(asked),
         )
 
-        weights = sharding.whole_weights(model)
+        trained_weights = sharding.whole_weights(model)
         record = {
+            "cell": asdict(cell),
             "weights": {"path": arguments.weights},
             **{name: shaping[name] for name in ("smoothing", "lr", "seed")},
             "smoothed_loss_floor": smoothed_loss_floor(arguments.smoothing, base_config.vocab_size),
@@ -145,8 +148,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if sharding.rank() == 0:
             tokenizer = load_tokenizer(where)
             use_template(tokenizer, settings.chat_template)
-            save_model(arguments.weights, weights, base_config, model.generation_config, tokenizer, record)
-            files.write_json(arguments.record, {**record, "curve": trained.curve})
+            save_model(arguments.weights, trained_weights, base_config, model.generation_config, tokenizer, record)
+            found = weights.sums(arguments.weights)
+            files.write_json(arguments.record, {**record, "files": found, "curve": trained.curve})
         checkpoints.remove()
 
 

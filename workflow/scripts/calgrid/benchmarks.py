@@ -58,14 +58,19 @@ def question(row: Mapping[str, Any], layout: str) -> dict[str, Any]:
         raise Unusable("more options than letters")
     if not all((option or "").strip() for option in options):
         raise Unusable("empty option")
-    if not isinstance(answer, int) or not 0 <= answer < len(options):
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(options):
         raise Unusable("answer is none of the options")
     category = row.get("subject_category") if layout == "global_mmlu" else row.get("category")
     sensitivity = row.get("cultural_sensitivity_label")
-    return {
+    topics = {
         "subject": row.get("subject") or None,
         "category": category or None,
         "cultural_sensitivity": None if sensitivity == "-" else sensitivity or None,
+    }
+    if not all(isinstance(topic, str | None) for topic in topics.values()):
+        raise Unusable("a subject, category or label that is no text")
+    return {
+        **topics,
         "question": row["question"],
         "options": options,
         "answer": answer,
@@ -91,7 +96,9 @@ def _mmlu_prox(row: Mapping[str, Any]) -> tuple[list[Any], Any]:
 
 
 def _mmlu(row: Mapping[str, Any]) -> tuple[list[Any], Any]:
-    return list(row["choices"] or []), row["answer"]
+    if not isinstance(row["choices"], list | None):
+        raise Unusable("choices that are no list")
+    return row["choices"] or [], row["answer"]
 
 
 def _letter_index(letter: Any) -> int | None:

@@ -4,9 +4,9 @@ They lie in <folder>/<tag>/step-<steps done>/, where no rule declares them and S
 hash of everything that shapes the training: a checkpoint of another configuration is neither read nor overwritten.
 """
 
-import json
 import shutil
 import warnings
+from collections import ChainMap
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ import torch
 import torch.distributed.checkpoint as distributed_checkpoint
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
-from calgrid import files
+from calgrid import files, seals
 from calgrid.errors import UserError
-from calgrid.sharding import rank, total, wait
+from calgrid.sharding import n_processes, rank, total, wait
 from calgrid.work import human
 
 STATE = "state.json"  # written last
+SUMS = "sums-"  # a file a process: size and hash of each file that it looked at
 
 warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # one process is as good
 
@@ -68,14 +69,20 @@ class Checkpoints:
         failure = None
         try:
             distributed_checkpoint.save(_state(root, optimizer), checkpoint_id=unfinished)
-            if rank() == 0:
-                sizes = {path.name: path.stat().st_size for path in unfinished.iterdir()}
-                files.write_json(unfinished / STATE, {"progress": progress, "sizes": sizes})
-                shutil.rmtree(target, ignore_errors=True)
-                unfinished.rename(target)
+            ours = [path for number, path in enumerate(_parts(unfinished)) if number % n_processes() == rank()]
+            files.write_json(unfinished / f"{SUMS}{rank()}.json", seals.sums_of(ours))
         except (OSError, RuntimeError, distributed_checkpoint.CheckpointException) as error:
             failure = _cause(error)
-        if total([failure is not None])[0]:
+        parts_are_there = not total([failure is not None])[0]
+        if parts_are_there and rank() == 0:
+            try:
+                sums = [files.read_json(path) for path in unfinished.glob(f"{SUMS}*")]
+                files.write_json(unfinished / STATE, {"progress": progress, "files": dict(ChainMap(*sums))})
+                shutil.rmtree(target, ignore_errors=True)
+                unfinished.rename(target)
+            except OSError as error:
+                failure = _cause(error)
+        if not parts_are_there or total([failure is not None])[0]:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise UserError(
                 f"{target}: the checkpoint can't be written ({failure or 'by another process'}); free space on this "
@@ -92,17 +99,17 @@ class Checkpoints:
         Raises:
             UserError: the checkpoint is damaged.
         """
+        state, failure = _state(root, optimizer), None
         try:
-            record = json.loads((path / STATE).read_text(encoding="utf-8"))
-            for name, size in record["sizes"].items():
-                if (found := (path / name).stat().st_size) != size:
-                    raise ValueError(f"{name} has {found} bytes instead of {size}")
-            state = _state(root, optimizer)
+            record = _record(path)
+        except UserError as error:
+            failure = error
+        if total([failure is not None])[0]:
+            raise failure or UserError(f"{path}: another process found this checkpoint damaged, and names how")
+        try:
             distributed_checkpoint.load(state, checkpoint_id=path)
         except (OSError, ValueError, KeyError, RuntimeError, distributed_checkpoint.CheckpointException) as error:
-            raise UserError(
-                f"{path}: this checkpoint can't be read ({_cause(error)}); delete it, and training starts anew"
-            ) from None
+            raise _unreadable(path, _cause(error)) from None
         set_state_dict(root, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"])
         return record["progress"]
 
@@ -113,6 +120,30 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.steps / f"step-{step:09d}"
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The record of a checkpoint, whose files are those that were written; each process looks at its share.
+
+    Checked before they are read: there is an index among them that torch unpickles. Raises UserError.
+    """
+    try:
+        record = files.read_record(path / STATE, "progress", "files")
+        written = sorted(record["files"].items())
+        seals.check_sums(path, dict(written), bytes_too=False)
+        seals.check_sums(path, dict(written[rank() :: n_processes()]))
+    except (OSError, TypeError, AttributeError, UserError) as error:
+        raise _unreadable(path, str(error)) from None
+    return record
+
+
+def _unreadable(path: Path, reason: str) -> UserError:
+    return UserError(f"{path}: this checkpoint can't be read ({reason}); delete it, and training starts anew")
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files that torch wrote."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith((SUMS, ".tmp-")))
 
 
 def _state(root: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -8,7 +8,10 @@ Imported whenever the Snakefile is parsed: nothing heavier than pydantic here.
 """
 
 import difflib
+import math
+import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
@@ -35,6 +38,13 @@ from calgrid.sections import (
     Training,
 )
 
+HEAD = "the configuration can't be used:\n"
+DEEPEST = 20  # sections in sections
+LONGEST_TEXT = 20_000  # characters
+LARGEST = 2**31 - 1
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # tabs and line breaks may be in a prompt
+SHOWN = 200  # characters of a value in a message
+
 
 class Config(Section):
     """The whole configuration, checked."""
@@ -42,7 +52,7 @@ class Config(Section):
     models: dict[Name, Model] = Field(min_length=1)
     sft_datasets: dict[Name, SftDataset] = Field(min_length=1)
     benchmarks: dict[Name, Benchmark] = Field(min_length=1)
-    tiers: dict[Name, tuple[str, ...]] = Field(description="resource tiers of languages: the default shards")
+    tiers: dict[Name, tuple[Name, ...]] = Field(description="resource tiers of languages: the default shards")
     answer_words: dict[Name, Annotated[str, Field(pattern=r"\S")]] = Field(
         {}, description='the word for "Answer" in each language, for scoring.language: native'
     )
@@ -158,18 +168,71 @@ class Config(Section):
                 yield f"answer_words: none for {', '.join(wordless)}, which scoring.language native needs; add them"
 
 
+def read(paths: Iterable[str | Path]) -> Config:
+    """The configuration in files that are merged in order, as Snakemake reads and merges them.
+
+    Raises UserError as `load` does, and for a file that can't be read.
+    """
+    from snakemake.common.configfile import load_configfile
+    from snakemake.utils import update_config
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            update_config(merged, load_configfile(Path(path)))
+        except Exception as error:  # of the readers of YAML, JSON and templates, each with kinds of its own
+            raise UserError(f"{path}: not readable as a configuration ({_shown(str(error), plain=True)})") from None
+    return load(merged)
+
+
 def load(raw: Mapping[str, Any]) -> Config:
     """Check a configuration as Snakemake read it.
 
     Raises UserError with a line for each mistake: field, value, remedy.
     """
+    if unfit := list(_unfit(raw)):
+        raise UserError(HEAD + "\n".join(f"  {line}" for line in unfit))
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         # pydantic counts the usable items only, and so calls a list of unusable ones too short as well
         errors = [e for e in error.errors() if e["type"] != "too_short" or not e["input"]]
         lines = sorted({line for e in errors for line in _explain(e)})
-        raise UserError("the configuration can't be used:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        raise UserError(HEAD + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _unfit(value: Any, field: str = "", above: tuple[int, ...] = ()) -> Iterable[str]:
+    """Lines for what no field can take: text that no file or flag can hold, excessive numbers, endless nests."""
+    if isinstance(value, Mapping | list | tuple):
+        if id(value) in above:
+            yield f"{field}: holds itself, by an anchor of YAML; write it out"
+        elif len(above) > DEEPEST:
+            yield f"{field}: nested deeper than any section is"
+        else:
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
+            for name, item in items:
+                inside = f"{field}.{name if isinstance(name, int) else _shown(name, plain=True)}".lstrip(".")
+                yield from _unfit(name, inside)
+                yield from _unfit(item, inside, (*above, id(value)))
+    elif isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            yield f"{field}: {_shown(value)}: a text of {len(value)} characters; write at most {LONGEST_TEXT}"
+        if found := UNPRINTABLE.search(value):
+            yield f"{field}: {_shown(value)}: holds the character {found[0]!a}, which no file or flag can; take it out"
+    elif isinstance(value, float) and math.isnan(value):
+        yield f"{field}: nan: write a number"
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        yield f"{field}: {_shown(value)}: larger than any number here can be ({LARGEST})"
+
+
+def _shown(value: Any, *, plain: bool = False) -> str:
+    """A value for a message, cut where it is long."""
+    try:
+        text = value if plain and isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of very many digits"
+    text = UNPRINTABLE.sub("?", text)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _explain(error: Any) -> list[str]:
@@ -186,14 +249,14 @@ def _explain(error: Any) -> list[str]:
     if error["type"] == "too_short":
         return [f"{field}: empty; give at least one"]
     if error["type"] == "tuple_type":
-        return [f"{field}: {error['input']!r}: write a list, such as [{error['input']}]"]
+        return [f"{field}: {_shown(error['input'])}: write a list, such as [{_shown(error['input'], plain=True)}]"]
     if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
-        return [f"{field}: {error['input']!r}: write a section, with keys below it"]
+        return [f"{field}: {_shown(error['input'])}: write a section, with keys below it"]
     if error["type"] == "string_type" and isinstance(error["input"], bool):
         return [f"{field}: {error['input']}: YAML reads yes, no, on and off as true and false; put quotes around it"]
     if isinstance(error["input"], dict):
         return [f"{field}: {message}"]
-    return [f"{field}: {error['input']!r}: {message[0].lower() + message[1:]}"]
+    return [f"{field}: {_shown(error['input'])}: {message[0].lower() + message[1:]}"]
 
 
 def _known_keys(location: Iterable[str]) -> list[str]:

@@ -36,7 +36,7 @@ def training_curves(paths: Sequence[Path]) -> pl.DataFrame:
     """
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for path in paths:
-        cell, record = cell_of(path), files.read_json(path)
+        cell, record = cell_of(path), files.read_record(path)
         if missing := [name for name in ("curve", "validation", "smoothed_loss_floor") if name not in record]:
             raise UserError(f"{path}: has no {missing[0]!r}; it was written by another version, train this cell again")
         cells.setdefault((cell.smoothing, cell.lr), []).append(record)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from calgrid import files
 from calgrid.errors import UserError
+from calgrid.versions import PREPARE_VERSION
 
 if TYPE_CHECKING:  # both are slow to import, and `--help` needs neither
     import polars as pl
@@ -263,6 +264,8 @@ def write(
         "rejected": dict(sorted(rejects.counts.items())),
         "sha256": values_hash(frame),
     }
-    files.write_parquet(frame, arguments.output, files.provenance(**manifest, source_commit=commit))
+    files.write_parquet(
+        frame, arguments.output, files.provenance(**manifest, source_commit=commit, prepare_version=PREPARE_VERSION)
+    )
     files.write_json(arguments.manifest, manifest)
     log.info("%s: %d rows, sha256 %s", arguments.output, len(frame), manifest["sha256"][:16])

@@ -1,17 +1,19 @@
 """Writing and reading artifacts: whole or not at all, and with their provenance.
 
 Every output is written under a temporary name in its own folder and then renamed, so that no reader
-ever meets half a file. Parquet files carry a JSON record of how they were made in their metadata.
+ever meets half a file. Parquet files carry a JSON record of how they were made in their metadata. What is
+read is checked against its seal (`calgrid.seals`).
 """
 
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from glob import escape as glob_escape
 from hashlib import file_digest, sha256
@@ -19,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calgrid import seals
 from calgrid.errors import UserError
 
 if TYPE_CHECKING:  # polars is heavy, and the Snakefile imports this module
@@ -36,11 +39,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    host = platform.node()
-    for stale in path.parent.glob(f".tmp-{host}-*-{glob_escape(path.name)}"):
-        if not alive(int(stale.name.removeprefix(f".tmp-{host}-").split("-")[0])):
+    for stale in path.parent.glob(f".tmp-{glob_escape(platform.node())}-*-{glob_escape(path.name)}"):
+        if abandoned(stale):
             _remove(stale)
-    temporary = path.with_name(f".tmp-{host}-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".tmp-{platform.node()}-{os.getpid()}-{path.name}")
     try:
         yield temporary
         if temporary.is_dir():
@@ -49,6 +51,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def abandoned(temporary: Path) -> bool:
+    """Whether a temporary path was left behind by a process of this machine that is no more."""
+    writer = re.match(rf"\.tmp-{re.escape(platform.node())}-(\d+)-", temporary.name)
+    return writer is not None and not alive(int(writer[1]))
 
 
 def _let_others_read(folder: Path) -> None:
@@ -84,46 +92,93 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write `value`; a record gets a seal."""
+    write_text(path, json.dumps(seals.sealed_json(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
+    """What `write_json` wrote. Raises UserError where it is missing or damaged."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the stage that writes it has not run") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); delete it and run again") from None
+    except (ValueError, RecursionError) as error:
+        raise seals.damaged(path, str(error), "not readable as JSON") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error})") from None
+    return seals.open_json(value, path)
+
+
+def read_record(path: str | Path, *needed: str) -> dict[str, Any]:
+    """The same of a JSON record. Raises UserError for anything else, and where one of the `needed` keys is missing."""
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: holds no record; it was not written by this workflow: delete it and run again")
+    if missing := [name for name in needed if name not in record]:
+        raise UserError(f"{path}: has no {missing[0]!r}; it was written by another stage or version: make it again")
+    return record
 
 
 def write_parquet(frame: "pl.DataFrame", path: str | Path, provenance: Mapping[str, Any]) -> None:
-    """Write `frame` with zstd and `provenance` (see `provenance`) in the file's metadata."""
+    """Write `frame` with zstd and `provenance` (see `provenance`) in the file's metadata, sealed."""
+    metadata = {PROVENANCE_KEY: json.dumps(provenance, ensure_ascii=False), **seals.METADATA}
     with atomic(path) as temporary:
-        frame.write_parquet(
-            temporary, compression="zstd", metadata={PROVENANCE_KEY: json.dumps(provenance, ensure_ascii=False)}
-        )
+        frame.write_parquet(temporary, compression="zstd", metadata=metadata)
+        seals.seal_parquet(temporary)
+
+
+@contextmanager
+def reading_parquet(path: str | Path) -> Iterator[None]:
+    """Check the seal of a Parquet file that the block reads; what goes wrong there becomes a UserError."""
+    import polars as pl
+
+    seals.check_parquet(path)
+    try:
+        yield
+    except pl.exceptions.ColumnNotFoundError as error:
+        raise UserError(f"{path}: no column {error}; it was written by another version, make it again") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        raise seals.damaged(path, str(error), "not readable as Parquet") from None
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """The provenance record of a Parquet file, empty where it has none. Raises UserError where it can't be read."""
+    import polars as pl
+
+    with reading_parquet(path):
+        text = pl.read_parquet_metadata(path).get(PROVENANCE_KEY, "{}")
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise seals.damaged(path, f"its provenance: {error}") from None
+    if not isinstance(record, dict):
+        raise seals.damaged(path, "its provenance is no record")
+    return record
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """The provenance record of a Parquet file written by `write_parquet`. Raises UserError for another file."""
-    import polars as pl
+    record = read_metadata(path)
+    if not record:
+        raise UserError(f"{path}: no provenance in its metadata; only files of this workflow can be used here")
+    return record
 
-    try:
-        return json.loads(pl.read_parquet_metadata(path)[PROVENANCE_KEY])
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the stage that writes it has not run") from None
-    except KeyError:
-        raise UserError(
-            f"{path}: no provenance in its metadata; only files of this workflow can be used here"
-        ) from None
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path}: not readable as Parquet ({error}); delete it and run again") from None
+
+def seals_of(paths: Iterable[str | Path]) -> dict[str, str | None]:
+    """The seals of artifacts, Parquet or JSON, by path: what another one was made of. None where one has no seal."""
+    return {
+        str(path): seals.check_parquet(path) if Path(path).suffix == ".parquet" else seals.json_seal(read_json(path))
+        for path in paths
+    }
 
 
 def data_origin(path: str | Path) -> dict[str, Any]:
     """What a prepared data file was made of: source, revision, commit and a hash of its values."""
     record = read_provenance(path)
-    return {name: record[name] for name in ("source", "revision", "source_commit", "rows", "sha256")}
+    names = ("source", "revision", "source_commit", "rows", "sha256")
+    if missing := [name for name in names if name not in record]:
+        raise UserError(f"{path}: its provenance has no {missing[0]!r}; give data that this workflow prepared")
+    return {name: record[name] for name in names}
 
 
 def provenance(**facts: Any) -> dict[str, Any]:

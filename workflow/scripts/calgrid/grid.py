@@ -14,9 +14,11 @@ from itertools import product
 from pathlib import Path
 from typing import Self
 
+from calgrid.cli import settings_flags
 from calgrid.config import Config
 from calgrid.errors import UserError
-from calgrid.sections import ALL, BASE, CLDR_CORPUS, CONTENT_FREE, NONE
+from calgrid.files import content_hash
+from calgrid.sections import ALL, BASE, CLDR_CORPUS, CONTENT_FREE, NONE, Prompting
 
 CELL = "model={model}/sft={sft}/smoothing={smoothing}/lr={lr}/seed={seed}"  # as a wildcard pattern of Snakemake
 BASE_CELL = f"model={{model}}/sft={BASE}/smoothing={NONE}/lr={NONE}/seed={NONE}"
@@ -120,6 +122,13 @@ def shard_of(config: Config, benchmark: str, language: str) -> str:
             f"language {language!r} is not in benchmark {benchmark!r} of the grid; there are: {', '.join(reported)}"
         )
     return next(name for name, members in shards(config, benchmark).items() if language in members)
+
+
+def prompt_name(config: Config, languages: Iterable[str]) -> str:
+    """A short name of how a shard's prompts are made, so that one that was tried leaves another's tokens alone."""
+    prompting = Prompting(**config.scoring.model_dump(include=set(Prompting.model_fields)))
+    words = languages if prompting.language == "native" else ()
+    return content_hash(*settings_flags(prompting), *(f"{lang}={config.answer_words[lang]}" for lang in words))[:8]
 
 
 # Where artifacts lie. Each takes a cell's path, or the wildcard pattern of one.

@@ -46,7 +46,9 @@ def on_device(where: torch.device, tensor: torch.Tensor) -> torch.Tensor:
 
 def weights_of(record: str | Path) -> dict[str, Any]:
     """Where the weights of a cell lie, as keyword arguments of transformers' `from_pretrained`."""
-    weights = files.read_json(record)["weights"]
+    weights = files.read_record(record, "weights")["weights"]
+    if not isinstance(weights, dict) or not (weights.get("path") or weights.get("hub")):
+        raise UserError(f"{record}: weights is {weights!r}, expected a path or a hub; delete it and run again")
     if path := weights.get("path"):
         if not Path(path, "config.json").is_file():
             raise UserError(
@@ -62,18 +64,30 @@ def load_config(where: dict[str, Any]) -> Any:
     name = where["pretrained_model_name_or_path"]
     try:
         config = AutoConfig.from_pretrained(**where, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of any kind: it is read, and checked, by code of each architecture
         raise UserError(
-            f"model {name!r}: its configuration can't be loaded ({str(error).splitlines()[0]}); check the name and the "
+            f"model {name!r}: its configuration can't be loaded ({_first_line(error)}); check the name and the "
             "revision, and for a gated repository accept its licence on the Hub and run `hf auth login`"
-        ) from None
+        ) from error
     if config.model_type not in SUPPORTED:
         raise UserError(f"model {name!r}: model_type {config.model_type!r} is not one of {', '.join(SUPPORTED)}")
     return config
 
 
 def load_tokenizer(where: dict[str, Any]) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+    """The model's tokenizer. Raises UserError if it can't be read."""
+    try:
+        return AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+    except Exception as error:  # the library in Rust raises nothing more particular
+        name = where["pretrained_model_name_or_path"]
+        raise UserError(
+            f"model {name!r}: its tokenizer can't be loaded ({_first_line(error)}); mend its tokenizer files, or get "
+            "the model again"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def load_model(
@@ -89,7 +103,7 @@ def load_model(
             scores, which PyTorch's fused attention (sdpa) can't: auto is eager there, else sdpa.
 
     Raises:
-        UserError: sdpa for Gemma2.
+        UserError: sdpa for Gemma2; weights that are missing, pickled, damaged, or not those of the configuration.
     """
     config = load_config(where)
     config.attention_dropout = attention_dropout
@@ -102,14 +116,28 @@ def load_model(
     if attention == "auto":
         attention = "eager" if config.model_type == "gemma2" else "sdpa"
     log.info("loading %s (%s, %s attention, %s)", name, config.model_type, attention, dtype)
-    return AutoModelForCausalLM.from_pretrained(
-        **where,
-        config=config,
-        dtype=dtype,
-        attn_implementation=attention,
-        use_safetensors=True,
-        trust_remote_code=False,
-    ).eval()
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            **where,
+            config=config,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"model {name!r}: its weights can't be loaded ({_first_line(error)}); it takes safetensors that are "
+            "whole: get or make the model again"
+        ) from error
+    # transformers draws at random what it does not find, and says so in a warning.
+    if wrong := sorted({str(key) for kind in ("missing_keys", "mismatched_keys") for key in found[kind]}):
+        raise UserError(
+            f"model {name!r}: its weights lack what its config.json asks for ({', '.join(wrong[:3])}"
+            f"{', ...' if len(wrong) > 3 else ''}); get or make the model again"
+        )
+    return model.eval()
 
 
 def save_model(

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from calgrid.attention import Blocks, blocks_of
 from calgrid.errors import UserError
 from calgrid.modeling import on_device
+from calgrid.store import read_table
 
 SCHEMA: dict[str, pl.DataType] = {
     "id": pl.String(),
@@ -68,7 +69,7 @@ class Conversations:
 
 def read(path: str | Path, split: str) -> Conversations:
     """The conversations of one split of a packed file."""
-    return Conversations.of(pl.scan_parquet(path).filter(split=split).collect())
+    return Conversations.of(read_table(path, list(SCHEMA), pl.col("split") == split))
 
 
 def digest(frame: pl.DataFrame) -> str:

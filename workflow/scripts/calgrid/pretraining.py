@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
@@ -33,6 +32,7 @@ from transformers import (
 from calgrid import files
 from calgrid.errors import UserError
 from calgrid.sections import Pretraining
+from calgrid.store import read_table
 from calgrid.versions import PRETRAIN_VERSION
 from calgrid.work import Shape
 
@@ -85,12 +85,7 @@ def read_texts(corpus: Sequence[str | Path]) -> list[str]:
     """
     texts: list[str] = []
     for path in corpus:
-        try:
-            frame = pl.read_parquet(path)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; --corpus takes Parquet files") from None
-        except pl.exceptions.ComputeError as error:
-            raise UserError(f"{path}: not readable as Parquet ({error}); --corpus takes Parquet files") from None
+        frame = read_table(path)
         if "text" in frame.columns:
             texts += frame["text"].to_list()
         elif "messages" in frame.columns:
@@ -142,7 +137,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerFast:
         if not path.exists():
             raise FileNotFoundError("no such file")
         if path.is_dir():
-            words = AutoTokenizer.from_pretrained(path)
+            words = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         elif path.suffix == ".json":
             words = _with_marks(Tokenizer.from_file(str(path)))
         elif path.name == "tokenizer.model":

@@ -51,12 +51,16 @@ ALL = "all"  # as a language: every language of a benchmark; their questions poo
 CONTENT_FREE = "+content_free"  # ends the name of a benchmark's content-free prompts; no name in here has a "+"
 VALIDATION_LOSS = "validation_loss"
 CLDR_CORPUS = "cldr"  # the embedded pretraining corpus
+LONGEST_NAME = 100  # characters
+COMMIT = r"[0-9a-f]{40}"
 
 
 def _name(value: str) -> str:
     # Names become parts of paths and of shell words.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
         raise ValueError("use letters, digits, '.', '_' and '-' only, beginning with a letter or a digit")
+    if len(value) > LONGEST_NAME:
+        raise ValueError(f"use at most {LONGEST_NAME} characters; file systems take no longer names")
     if value in (BASE, NONE, ALL):
         raise ValueError(f"the names {BASE!r}, {NONE!r} and {ALL!r} are taken by the workflow itself")
     return value
@@ -100,7 +104,15 @@ def _lr_choice(value: Any) -> str:
     return VALIDATION_LOSS if value == VALIDATION_LOSS else canonical_lr(value)
 
 
+def _word(value: str) -> str:
+    # Becomes the value of a flag, which would otherwise be taken for a flag itself.
+    if not value.strip() or value.startswith("-"):
+        raise ValueError("write a name that is not empty and does not begin with '-'")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Word = Annotated[str, AfterValidator(_word)]
 Smoothing = Annotated[str, BeforeValidator(canonical_smoothing)]
 LearningRate = Annotated[str, BeforeValidator(canonical_lr)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -109,7 +121,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Section(BaseModel):
     """A part of the configuration: immutable, and without room for keys that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -121,12 +133,26 @@ class Section(BaseModel):
         return values
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _has_files(folder: str) -> bool:
+    try:
+        return any(Path(folder).iterdir())
+    except (OSError, ValueError):
+        return False
+
+
 class Source(Section):
     """Where something comes from: a Hugging Face Hub repository or a local folder of the same layout."""
 
     hub: str | None = Field(None, description="Hub id, such as google/gemma-2-2b")
-    revision: str | None = Field(None, description="commit, tag or branch of the Hub repository")
-    path: str | None = Field(None, description="local folder, relative to the working directory")
+    revision: str | None = Field(None, description="commit of the Hub repository: 40 hexadecimal digits")
+    path: Word | None = Field(None, description="local folder, relative to the working directory")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -135,13 +161,17 @@ class Source(Section):
             raise ValueError(f"give exactly one of {', '.join(origins)}")
         if self.revision and not self.hub:
             raise ValueError("a revision goes with `hub` only")
-        if self.hub is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.hub):
+        if self.hub is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", self.hub, re.ASCII):
             raise ValueError(f"hub: {self.hub!r} is no Hub id; write one such as google/gemma-2-2b")
-        if (
-            self.path is not None
-            and not self.from_workflow
-            and not (Path(self.path).is_dir() and any(Path(self.path).iterdir()))
-        ):
+        if self.hub and not re.fullmatch(COMMIT, self.revision or ""):
+            raise ValueError(
+                f"revision: {self.revision!r}: a branch or tag may change under your results; write a commit, "
+                f"40 hexadecimal digits; https://huggingface.co/{'' if isinstance(self, Model) else 'datasets/'}"
+                f"{self.hub}/commits/main lists them"
+            )
+        if self.from_workflow and ".." in Path(self.path or "").parts:
+            raise ValueError(f"path: {self.path!r} leaves the folder of results; write it without '..'")
+        if self.path is not None and not self.from_workflow and not _has_files(self.path):
             raise ValueError(
                 f"path: no such folder {self.path!r}, or an empty one; correct it, or give a Hub id under `hub`"
             )
@@ -182,7 +212,7 @@ class Pretraining(Section):
 
     @model_validator(mode="after")
     def _tokenizer_is_there(self) -> Self:
-        if self.tokenizer is not None and not Path(self.tokenizer).exists():
+        if self.tokenizer is not None and not _is_there(self.tokenizer):
             raise ValueError(f"tokenizer: no such file or folder {self.tokenizer!r}; correct it")
         return self
 
@@ -211,8 +241,8 @@ class SftDataset(Source):
     """An instruction data set."""
 
     layout: SftLayout = Field(description="alpaca, sharegpt or messages")
-    config: str | None = Field(None, description="configuration of the data set, where it has several")
-    split: str = Field("train", description="split of the data set")
+    config: Word | None = Field(None, description="configuration of the data set, where it has several")
+    split: Word = Field("train", description="split of the data set")
     max_rows: int | None = Field(None, ge=1, description="take a fixed sample of this many rows")
     conversations: int | None = Field(
         None, ge=1, description="how many it has, for `snakemake plan` before it is prepared"
@@ -226,10 +256,10 @@ class Benchmark(Source):
     """A multiple-choice benchmark in several languages."""
 
     layout: BenchmarkLayout = Field(description="global_mmlu, mmlu_prox or mmlu")
-    config: str = Field("{language}", description="configuration of the data set for a language")
-    split: str = Field("test", description="split of the data set")
+    config: Word = Field("{language}", description="configuration of the data set for a language")
+    split: Word = Field("test", description="split of the data set")
     languages: tuple[Name, ...] = Field(min_length=1, description="the languages that the benchmark has")
-    example_split: str | None = Field(None, description="split of the answered examples that scoring.shots takes")
+    example_split: Word | None = Field(None, description="split of the answered examples that scoring.shots takes")
     shards: dict[Name, tuple[str, ...]] | None = Field(
         None, description="languages that one scoring job takes, by name; default: the tiers"
     )
@@ -303,8 +333,10 @@ class Training(Packing):
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     beta1: Share = Field(0.9, description="AdamW's first beta")
     beta2: Share = Field(0.999, description="AdamW's second beta")
-    epsilon: float = Field(1e-8, gt=0, allow_inf_nan=False, description="AdamW's epsilon")
-    max_grad_norm: float = Field(1.0, gt=0, description="clip the gradient to this norm; inf does not clip")
+    epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
+    max_grad_norm: float = Field(
+        1.0, gt=0, allow_inf_nan=True, description="clip the gradient to this norm; inf does not clip"
+    )
     dropout: Share = Field(0.1, description="dropout on the attention weights, the one these models have")
 
 
@@ -373,9 +405,7 @@ class Device(Section):
         "auto", description="eager, sdpa or flex_attention in scoring; auto: eager for Gemma2, else sdpa"
     )
     activation_checkpointing: bool = Field(False, description="recompute activations: slower, with less memory")
-    checkpoint_minutes: float = Field(
-        30, ge=0, allow_inf_nan=False, description="minutes of training between two checkpoints"
-    )
+    checkpoint_minutes: float = Field(30, ge=0, description="minutes of training between two checkpoints")
 
 
 class Selection(Section):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -11,16 +12,24 @@ from calgrid import files
 from calgrid.errors import UserError
 from calgrid.grid import CELL_FIELDS, Cell
 from calgrid.sections import BASE, VALIDATION_LOSS
-from calgrid.store import read_table
+from calgrid.store import cell_of, read_table
 
 Arm = tuple[str, str, str]  # model, sft, smoothing: what one learning rate is selected for
 
 SCHEMA = {**dict.fromkeys(CELL_FIELDS, pl.String), "validation_loss": pl.Float64}
 
 
+def check_cell(record: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse the record of another cell's training than its path names."""
+    if "cell" in record and record["cell"] != asdict(here := cell_of(path)):
+        raise UserError(f"{path}: the record of cell {record['cell']}, not of {here.path}; train this cell again")
+
+
 def read_validation_loss(path: str | Path) -> float:
     """The validation loss in a train.json, nats per token; NaN where training diverged."""
     record = files.read_json(path)
+    if isinstance(record, dict):
+        check_cell(record, path)
     value = record.get("validation_loss", "missing") if isinstance(record, dict) else "missing"
     if value is None:
         return math.nan
@@ -107,4 +116,7 @@ def of_arms(frame: pl.DataFrame, arms: Sequence[Arm], selected: Mapping[Arm, Seq
 
 def read_rule(path: str | Path) -> str:
     """The rule that made a selection file: `validation_loss`, or the fixed learning rate."""
-    return str(files.read_provenance(path)["rule"])
+    record = files.read_provenance(path)
+    if "rule" not in record:
+        raise UserError(f"{path}: its provenance has no 'rule'; it was not written by select_lr.py")
+    return str(record["rule"])

@@ -100,7 +100,12 @@ def _turns(row: Mapping[str, Any], layout: str) -> Messages:
         "sharegpt": ("conversations", "from", "value"),
         "messages": ("messages", "role", "content"),
     }[layout]
-    turns = [turn or {} for turn in row[column] or []]
+    turns = row[column] or []
+    if not isinstance(turns, list) or not all(isinstance(turn, dict | None) for turn in turns):
+        raise Unusable("turns that are no list of records")
+    turns = [turn or {} for turn in turns]
+    if not all(isinstance(turn.get(role_field), str | None) for turn in turns):
+        raise Unusable("a role that is no text")
     if any(turn.get(role_field) in TOOL_ROLES or any(turn.get(name) for name in TOOL_FIELDS) for turn in turns):
         raise Unusable("tool turns")
     for turn in turns:

@@ -5,7 +5,7 @@ even a single process goes this way, since FSDP2 is what keeps float32 master we
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from transformers import PreTrainedModel
 
+from calgrid.errors import UserError
 from calgrid.modeling import device
 
 
@@ -57,6 +58,18 @@ def total(values: Sequence[float]) -> list[float]:
     summed = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(summed)
     return summed.tolist()
+
+
+def on_first(check: Callable[[], None]) -> None:
+    """Let the first process check something for all; where it raises UserError, all processes raise one."""
+    failure = None
+    if rank() == 0:
+        try:
+            check()
+        except UserError as error:
+            failure = error
+    if total([failure is not None])[0]:
+        raise failure or UserError("the first process found a mistake, which it names")
 
 
 def wait() -> None:

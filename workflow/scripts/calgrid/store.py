@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calgrid import files
 from calgrid.errors import UserError
 from calgrid.grid import Cell
 from calgrid.sections import CONFIDENCE_METHODS
@@ -45,15 +46,20 @@ def benchmark_of(path: str | Path) -> str:
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
     """Columns and rows of one Parquet file, without what its path says. Raises UserError where it can't be read."""
-    rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
-    try:
+    with files.reading_parquet(path):
+        rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
         return rows.filter(True if where is None else where).select(columns or pl.all()).collect()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the stage that writes it has not run") from None
-    except pl.exceptions.ColumnNotFoundError as error:
-        raise UserError(f"{path}: no column {error}; it was written by another version, make it again") from None
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path}: not readable as Parquet ({error}); delete it and run again") from None
+
+
+def check_place(path: str | Path) -> None:
+    """Refuse a file whose provenance names another cell or benchmark than its path: it was put in another's place."""
+    made_by = files.read_metadata(path)
+    said = {**(made_by.get("cell") or {}), "benchmark": made_by.get("benchmark")}
+    for name, equals, here in (part.partition("=") for part in Path(path).with_suffix("").parts):
+        if equals and said.get(name, here) not in (here, None):
+            raise UserError(
+                f"{path}: its provenance says {name} {said[name]!r}: a file of another place; delete it and run again"
+            )
 
 
 def by_cell(paths: Iterable[str | Path], benchmark: str) -> dict[Cell, list[Path]]:
@@ -115,19 +121,19 @@ def read_metrics(paths: Iterable[str | Path], where: pl.Expr | None = None) -> p
         paths: their files.
         where: which rows; all by default.
     """
-    frames = [
-        read_table(path, where=where).with_columns(
-            pl.lit(value).alias(name)
-            for name, value in {"benchmark": benchmark_of(path), **asdict(cell_of(path))}.items()
-        )
-        for path in paths
-    ]
+    frames = []
+    for path in paths:
+        check_place(path)
+        place = {"benchmark": benchmark_of(path), **asdict(cell_of(path))}
+        rows = read_table(path, where=where)
+        frames.append(rows.with_columns(pl.lit(value).alias(name) for name, value in place.items()))
     if not frames:
         raise UserError("no metrics files were given")
     return pl.concat(frames)
 
 
 def _read_shard(path: Path, columns: Sequence[str], lists: Sequence[str], languages: Sequence[str]) -> pl.DataFrame:
+    check_place(path)
     scores = read_table(path, [*columns, *lists], pl.col("language").is_in(languages))
     _refuse(scores.filter(pl.col("n_options") < 2), path, "n_options", "at least 2 options")
     _refuse(scores.filter(pl.col("answer") >= pl.col("n_options")), path, "answer", "the index of an option")

@@ -104,8 +104,14 @@ def numbers(
 
 
 def read_csv(path: Path) -> pl.DataFrame:
-    """What `numbers` returned, from the CSV file of a table."""
-    return pl.read_csv(path, schema_overrides=dict.fromkeys(("smoothing", "lr"), pl.String))
+    """What `numbers` returned, from the CSV file of a table. Raises UserError where it can't be read or is cut off."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        return pl.read_csv(text.encode(), schema_overrides=dict.fromkeys(("smoothing", "lr"), pl.String))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{path}: not readable as CSV ({error}); delete it and run again") from None
 
 
 def _tests(tests: pl.DataFrame, benchmark: str, language: str, method: str) -> pl.DataFrame:
