@@ -369,15 +369,14 @@ def test_errors_are_those_of_the_benchmark_files(changed):
 
 
 def test_what_is_left_is_reckoned_by_the_pace_so_far(changed):
-    for file in Path("results/benchmarks/train").rglob("*.tsv"):
-        head, row = file.read_text().splitlines()
-        file.write_text(f"{head}\n1000\t{row.split(chr(9), 1)[1]}\n")
+    for stage, seconds in (("train", 1000), ("score", 100)):
+        for file in Path(f"results/benchmarks/{stage}").rglob("*.tsv"):
+            file.write_text(f"s\th:m:s\n{seconds}\t0:00:00\n")
     found = made(*TINY, settings={"grid": {"smoothing": [0.0, 0.1, 0.2]}})
     [train] = [line for line in found.lines if line.stage == "train"]
     assert (train.jobs, train.done) == (3, 2)
-    assert found.gpu_hours_left_at_pace is not None
-    assert 1000 / 3600 < found.gpu_hours_left_at_pace < 1.2 * 1000 / 3600
-    assert "At the pace measured so far: 0.2" in plan_text.terminal(found, "plan.html")
+    assert found.gpu_hours_left_at_pace == pytest.approx(1100 / 3600, rel=0.01)
+    assert "At the pace measured so far: 0.31 GPU hours left." in plan_text.terminal(found, "plan.html")
 
 
 def test_benchmark_files_do_not_decide_what_runs(changed):
