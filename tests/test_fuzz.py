@@ -22,7 +22,7 @@ def test_nothing_hostile_gets_through_or_ends_in_a_traceback(tmp_path: Path) -> 
     assert sum(counts.total() for counts in tally.counts.values()) == CASES
     for kind, counts in tally.counts.items():
         assert counts["refused"], kind
-    assert {kind for kind, counts in tally.counts.items() if counts["accepted"]} >= {"configuration", "row", "JSON"}
+    assert {kind for kind, counts in tally.counts.items() if counts["accepted"]} >= {"configuration", "row", "YAML"}
 
 
 def report(tally: Tally) -> None:

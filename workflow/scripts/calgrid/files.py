@@ -128,16 +128,19 @@ def write_parquet(frame: "pl.DataFrame", path: str | Path, provenance: Mapping[s
 
 
 @contextmanager
-def reading_parquet(path: str | Path) -> Iterator[None]:
-    """Check the seal of a Parquet file that the block reads; what goes wrong there becomes a UserError."""
+def reading_parquet(path: str | Path) -> Iterator[bool]:
+    """Check the seal of a Parquet file that the block reads; what goes wrong there becomes a UserError.
+
+    Yields whether it has one.
+    """
     import polars as pl
 
-    seals.check_parquet(path)
+    sealed = seals.check_parquet(path) is not None
     try:
-        yield
+        yield sealed
     except pl.exceptions.ColumnNotFoundError as error:
         raise UserError(f"{path}: no column {error}; it was written by another version, make it again") from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, NotImplementedError) as error:
         raise seals.damaged(path, str(error), "not readable as Parquet") from None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet
 from numpy.typing import NDArray
 
 from calgrid import files
@@ -46,8 +47,11 @@ def benchmark_of(path: str | Path) -> str:
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
     """Columns and rows of one Parquet file, without what its path says. Raises UserError where it can't be read."""
-    with files.reading_parquet(path):
-        rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
+    with files.reading_parquet(path) as sealed:
+        if sealed:
+            rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
+        else:  # of another program, and perhaps damaged: polars then may panic, with a backtrace of its own
+            rows = pl.DataFrame(pyarrow.parquet.read_table(path, partitioning=None)).lazy()
         return rows.filter(True if where is None else where).select(columns or pl.all()).collect()
 
 
