@@ -249,17 +249,18 @@ def report(bench: Bench) -> list[Figure]:
     what = f"report of {n_cells} cells x {len(made.benchmarks)} benchmarks"
     if not (workflow.results / "tables" / "reproduction.csv").exists():
         return [Figure(what, math.nan, ours="not measured: no tables; measure with --only grid report, --work FOLDER")]
-    for path in REPORT_FILES:
-        (workflow.folder / path).unlink(missing_ok=True)
+    for made_before in REPORT_FILES:
+        (workflow.folder / made_before).unlink(missing_ok=True)
     costs = workflow.programs(REPORT_PAGE, ["heatmap", "arrows", "reliability_bins", "report"])
     bins, [page] = costs["reliability_bins"], costs["report"]
     path = workflow.folder / REPORT_PAGE
     peak = max(cost.bytes for cost in [*bins, page])
-    seconds = sum(cost.seconds for cost in bins)
+    together = Cost(sum(cost.seconds for cost in bins), sum(cost.cpu for cost in bins), peak)
+    seconds, shown = wall([together])
     return [
         Figure(f"{what}: MB", path.stat().st_size / 1e6, REPORT_MB),
-        Figure(f"{what}: seconds, bins of all diagrams", seconds, REPORT_SECONDS, ours=f"{seconds:.0f} s"),
-        Figure(f"{what}: seconds, page", page.seconds, ours=f"{page.seconds:.1f} s"),
+        Figure(f"{what}: seconds, bins of all diagrams", seconds, REPORT_SECONDS, ours=shown),
+        Figure(f"{what}: seconds, page", page.seconds, ours=wall([page])[1]),
         Figure(f"{what}: peak memory, GiB", peak / GIB, FULL_GIB, ours=f"{peak / 2**20:,.0f} MiB"),
         interactive(what, path, bench.size.repeats),
     ]

@@ -255,6 +255,17 @@
     history.replaceState(null, "", `#${new URLSearchParams(choice)}`);
   }
 
+  // The figures, one after the other once the diagram is there: unpacked, they are most of the page.
+  async function showFigures() {
+    for (const image of document.querySelectorAll("img[data-svg]")) {
+      const packed = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
+      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+      const svgText = await new Response(stream).text();
+      image.src = URL.createObjectURL(new Blob([svgText], { type: "image/svg+xml" }));
+      await image.decode().catch(() => {}); // one that can't be drawn shows its words
+    }
+  }
+
   const form = document.getElementById("choice");
   const asked = addressed();
   options(selects.benchmark, data.benchmarks.map((b) => b.name));
@@ -266,4 +277,5 @@
   addEventListener("hashchange", () => addressed() && choose(addressed()));
   if (asked) document.getElementById("reliability").scrollIntoView();
   document.documentElement.dataset.ready = performance.now().toFixed(0); // milliseconds since the page was asked for
+  setTimeout(showFigures);
 }
