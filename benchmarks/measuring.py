@@ -281,9 +281,8 @@ def interactive(what: str, path: Path, repeats: int) -> Figure:
         for _ in range(repeats):
             browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
             page = browser.new_page()
-            page.goto(path.as_uri())
+            page.goto(path.as_uri())  # returns when the page is loaded
             ready = page.wait_for_selector("html[data-ready]", state="attached")
-            page.wait_for_function("document.readyState === 'complete'")  # images, too
             page.select_option("#choose-language", index=1)
             seconds.append(page.evaluate("performance.now()") / 1000)
             log.info("drawn after %s ms, chosen after %.2f s", ready and ready.get_attribute("data-ready"), seconds[-1])

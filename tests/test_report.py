@@ -401,6 +401,14 @@ class Opened:
             self.problems.append(f"asked for {route.request.url}")
             route.abort()
 
+    def wait(self, condition: str) -> None:
+        """Until an expression is true; Playwright's own way evaluates strings in the page, which refuses that."""
+        for _ in range(1000):
+            if self.page.evaluate(condition):
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError(f"not within 20 s: {condition}")
+
     def select(self, name: str):
         return self.page.locator(f"#choose-{name}")
 
@@ -465,7 +473,9 @@ def test_every_bin_is_drawn(opened, html):
 
 
 def test_the_figures_are_shown(opened):
-    opened.page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth > 100)")
+    for place in range(2 + 2 + 1):
+        opened.page.locator("img").nth(place).scroll_into_view_if_needed()
+        opened.wait(f"document.images[{place}].naturalWidth > 100")
     assert opened.page.locator("img").count() == 2 + 2 + 1
     assert opened.page.locator("img").evaluate_all("all => all.every((image) => image.alt.includes('numbers'))")
 
@@ -491,7 +501,7 @@ def test_the_address_keeps_the_choice(browser, made):
     opened.page.wait_for_selector("html[data-ready]", state="attached")
     assert opened.chosen() == ["ten", "Swahili (sw)", "tiny-a", "tulu3"]
     opened.page.evaluate("location.hash = '#benchmark=four&language=xx&sft=alpaca'")
-    opened.page.wait_for_function("document.querySelector('#choose-benchmark').value === '0'")
+    opened.wait("document.querySelector('#choose-benchmark').value === '0'")
     assert opened.chosen() == ["four", report.POOLED_NAME, "tiny-a", "alpaca"]
     opened.select("model").select_option(label="tiny_b")
     opened.page.locator("nav a", has_text="Table 1").click()
@@ -568,7 +578,9 @@ def test_hostile_names_are_text(browser, made, tmp_path):
     assert opened.chosen() == [benchmark, f"{HOSTILE}l", HOSTILE, f"{HOSTILE}s"]
     assert HOSTILE in opened.page.locator("#shown").text_content()
     assert opened.page.title() == report_page.TITLE
-    opened.page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth === 9)")
+    for place in range(3):
+        opened.page.locator("img").nth(place).scroll_into_view_if_needed()
+        opened.wait(f"document.images[{place}].naturalWidth === 9")
     assert opened.page.locator("img[onerror], img[src=x], body script:not(#data)").count() == 1  # the page's own
     assert opened.problems == []
     opened.page.close()
