@@ -255,6 +255,22 @@
     history.replaceState(null, "", `#${new URLSearchParams(choice)}`);
   }
 
+  // A figure is unpacked where its reader comes near: all together they would keep the browser busy for a second.
+  async function showFigure(image) {
+    const packed = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const type = "image/svg+xml";
+    image.src = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type }));
+  }
+
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      showFigure(target);
+    }
+  }, { rootMargin: "100%" }); // a window's height away
+
   const form = document.getElementById("choice");
   const asked = addressed();
   options(selects.benchmark, data.benchmarks.map((b) => b.name));
@@ -266,4 +282,5 @@
   addEventListener("hashchange", () => addressed() && choose(addressed()));
   if (asked) document.getElementById("reliability").scrollIntoView();
   document.documentElement.dataset.ready = performance.now().toFixed(0); // milliseconds since the page was asked for
+  for (const image of document.querySelectorAll("img[data-svg]")) near.observe(image);
 }
