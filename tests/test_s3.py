@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def test_nothing_is_done_twice(stored):
 def test_a_fresh_folder_computes_what_is_missing_alone(server, stored, tmp_path):
     workflow = OnS3(tmp_path, server, "stored")
     assert workflow.plan("all_tables") == {}
+    assert len(workflow.plan("all_tables", settings={"training": {"epochs": 2}})["train"]) == 4
     before = {name: server.client().head_object(Bucket="stored", Key=name)["ETag"] for name in server.names("stored")}
     workflow.run("all_tables", settings={"grid": {"smoothing": [0.0, 0.1, 0.2]}})
     new = {name for name in server.names("stored") if name not in before and "/logs/" not in name}
@@ -404,3 +406,31 @@ def test_other_storage_than_s3_is_refused(tmp_path):
 
     with pytest.raises(UserError, match="--default-storage-provider gcs: results are kept here or on S3"):
         s3.use(OnOther)
+
+
+def test_records_that_are_damaged_are_named(server, tmp_path):
+    bucket = server.bucket("damaged")
+    server.client().put_object(Bucket=bucket, Key="grid/.snakemake/metadata.tar.gz", Body=b"no archive")
+    said = fails(OnS3(tmp_path, server, bucket))
+    assert "s3://damaged/grid/.snakemake/metadata.tar.gz: not readable (" in said
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/calgrid-outside"])
+def test_records_stay_in_their_folder(tmp_path, monkeypatch, name):
+    class Client:
+        class exceptions:
+            NoSuchKey = KeyError
+
+        def get_object(self, **_):
+            body = io.BytesIO()
+            with tarfile.open(fileobj=body, mode="w:gz") as archive:
+                member = tarfile.TarInfo(name)
+                member.size = 1
+                archive.addfile(member, io.BytesIO(b"x"))
+            return {"Body": io.BytesIO(body.getvalue())}
+
+    monkeypatch.chdir(tmp_path)
+    with contextlib.suppress(UserError):
+        s3.Records(Client(), "bucket", "").fetch()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and "metadata" not in path.parts]
+    assert not Path("/tmp/calgrid-outside").exists()

@@ -6,7 +6,12 @@ storage as without it, so that rules, commands, records and provenance don't kno
 Imported whenever the Snakefile is parsed: nothing heavy here.
 """
 
+import atexit
+import sys
+import tarfile
+import time
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +20,7 @@ from calgrid import files
 from calgrid.errors import UserError
 
 RESULTS = Path("results")
+FOLDER = Path(".snakemake")
 STORE = ".store"  # in a folder of copies: of which storage they are
 SECONDS = 5  # to connect, and to wait for an answer, when the storage is looked at before anything else
 
@@ -36,8 +42,12 @@ def use(workflow: Any) -> None:
         raise UserError(f"--default-storage-provider {name}: results are kept here or on S3; write s3, or leave it out")
     bucket, prefix = parse(workflow.storage_settings.default_storage_prefix)
     if workflow.is_main_process:
-        check(bucket, prefix, provider.settings)
+        client = check(bucket, prefix, provider.settings)
     claim(RESULTS, f"s3://{bucket}/{prefix}")
+    if workflow.is_main_process:
+        records = Records(client, bucket, prefix)
+        records.fetch()
+        atexit.register(records.store)
 
     from calgrid.s3_objects import StoredResult
 
@@ -93,13 +103,63 @@ def claim(folder: Path, store: str | None) -> None:
     files.write_text(note, f"{store}\n")
 
 
-def check(bucket: str, prefix: str, settings: Any) -> None:
+class Records:
+    """What Snakemake notes in the working folder about how each file was made, as one object beside the results.
+
+    By it, Snakemake knows in another folder, too, what was made with other settings, or from fewer files.
+    """
+
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self.client, self.bucket, self.key = client, bucket, f"{prefix}{FOLDER / 'metadata.tar.gz'}"
+        self.started = time.time()
+
+    def fetch(self) -> None:
+        """Take those that are newer than what is here."""
+        try:
+            body = self.client.get_object(Bucket=self.bucket, Key=self.key)["Body"].read()
+        except self.client.exceptions.NoSuchKey:
+            return
+        for name in ("metadata", "incomplete"):  # the one without the other is of an old version, to Snakemake
+            (FOLDER / name).mkdir(parents=True, exist_ok=True)
+        try:
+            with tarfile.open(fileobj=BytesIO(body)) as archive:
+                for member in archive:
+                    here = FOLDER / "metadata" / member.name
+                    if not here.exists() or here.stat().st_mtime < member.mtime:
+                        archive.extract(member, FOLDER / "metadata", filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise UserError(
+                f"s3://{self.bucket}/{self.key}: not readable ({error}); delete it, and run in the folder of before, "
+                "which stores it again"
+            ) from None
+
+    def store(self) -> None:
+        """Called when Snakemake ends; where it has made nothing, there is nothing to store."""
+        paths = [path for path in (FOLDER / "metadata").rglob("*") if path.is_file()]
+        if not any(path.stat().st_mtime > self.started for path in paths):
+            return
+        body = BytesIO()
+        with tarfile.open(fileobj=body, mode="w:gz") as archive:
+            for path in paths:
+                archive.add(path, path.relative_to(FOLDER / "metadata"))
+        try:
+            self.client.put_object(Bucket=self.bucket, Key=self.key, Body=body.getvalue())
+        except Exception as error:  # of whatever kind, this is the last that is done
+            print(
+                f"s3://{self.bucket}/{self.key}: not stored ({error}); the next run here that makes anything stores it",
+                file=sys.stderr,
+            )
+
+
+def check(bucket: str, prefix: str, settings: Any) -> Any:
     """Ask the storage for one name under the prefix, as the plugin would.
 
     Args:
         bucket: name.
         prefix: beginning of the keys.
         settings: of the plugin.
+
+    Returns: a client of the storage that waits no longer than `SECONDS`.
 
     Raises UserError where it doesn't answer, refuses the credentials or has no such bucket, and for credentials that
     would find their way into the commands of jobs.
@@ -150,3 +210,4 @@ def check(bucket: str, prefix: str, settings: Any) -> None:
             f"{where}: no answer ({type(error).__name__}); correct storage-s3-endpoint-url and default-storage-prefix "
             "in the profile, or mend the network"
         ) from None
+    return client
