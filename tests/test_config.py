@@ -174,7 +174,7 @@ MISTAKES = [
     ),
     ("scoring/prompt", "{question}\0", "'{question}\\x00': holds the character '\\x00', which no file or"),
     ("scoring/prompt", "{question}" * 9999, "a text of 99990 characters; write at most 20000"),
-    ("training/epochs", 10**50, f"training.epochs: 1{50 * '0'}: larger than any number here can be (2147483647)"),
+    ("training/epochs", 10**50, f"training.epochs: 1{50 * '0'}: larger than any number here can be (10000000000000)"),
     ("training/weight_decay", float("nan"), "training.weight_decay: nan: write a number"),
     ("training/weight_decay", float("inf"), "training.weight_decay: inf: input should be a finite number"),
     ("benchmarks/global_mmlu/split", "-x", "split: '-x': write a name that is not empty and does not begin with '-'"),

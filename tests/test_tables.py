@@ -88,14 +88,9 @@ def test_overall_values(grid, written):
     tests = pl.read_parquet(grid.significance("four")).filter(
         model="tiny_b", sft="alpaca", smoothing="0.1", metric="ece", confidence_method="perplexity", against="0.0"
     )
-    (test,) = tests.filter(test="languages").iter_rows(named=True)
-    for row in (pooled, mean):
-        assert (row["p"], row["statistic"], row["test_n"], row["test"]) == (
-            test["p"],
-            test["statistic"],
-            4,
-            "languages",
-        )
+    for row, name, n in ((pooled, "bootstrap", 40), (mean, "languages", 4)):
+        (test,) = tests.filter(test=name, aggregation=row["aggregation"]).iter_rows(named=True)
+        assert (row["p"], row["statistic"], row["test_n"], row["test"]) == (test["p"], test["statistic"], n, name)
         assert row["significant"] == (test["p"] < 0.05)
         assert (row["difference"], row["low"], row["effect"]) == (test["difference"], test["low"], test["effect"])
         (clustered,) = tests.filter(test="bootstrap", aggregation=row["aggregation"]).iter_rows(named=True)
@@ -165,7 +160,7 @@ def by_hand(values, tests, metric, **settings):
     numbers = tables.numbers(
         *(list(selected), selected, metrics, found),
         **{"benchmark": "b", "language": "all", "method": "sum", "n_bins": 30, "alpha": 0.05, **settings},
-    ).filter(aggregation="pooled", metric=metric)
+    ).filter(aggregation="mean_over_languages", metric=metric)
     return {
         row["smoothing"]: ("b" if row["bold"] else "") + ("i" if row["italic"] else "")
         for row in numbers.iter_rows(named=True)
@@ -223,7 +218,7 @@ def test_latex_shows_the_numbers(written):
     assert "tiny-a & base & -- & " + " & ".join(f"{v:.3f}" for v in shown) in source
     assert r"tiny\_b" in source
     assert source.count(r"\midrule") == 1 + 2 + 2 + 1  # head, two panel titles, two models each
-    best = table.filter(benchmark="ten", aggregation="pooled", metric="ece", bold=True, italic=True)
+    best = table.filter(benchmark="ten", metric="ece", bold=True, italic=True)
     assert len(best)
     for value in best["value"]:
         assert rf"\textbf{{\textit{{{value:.3f}}}}}" in source
@@ -234,8 +229,8 @@ def test_captions_say_what_was_measured_how(written):
     for part in (
         "all languages (ten: 160 questions in 4 languages; four: 160 questions in 4 languages)",
         "Confidence: perplexity; 30 bins; learning rate by the least validation loss; means over 2 seeds.",
-        r"p \textless{} 0.05 (Student's t-test over the languages)",
-        "Italic marks any smoothed value that differs: entropy (bits).",
+        r"p \textless{} 0.05 (mean over languages: Student's t-test over the languages; pooled: over questions,",
+        "Of entropy (bits) neither side is better: italic marks any significant change.",
     ):
         assert part in overall
     assert "for Yoruba (yo) (ten: 40 questions)" in language

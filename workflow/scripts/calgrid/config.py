@@ -41,7 +41,7 @@ from calgrid.sections import (
 HEAD = "the configuration can't be used:\n"
 DEEPEST = 20  # sections in sections
 LONGEST_TEXT = 20_000  # characters
-LARGEST = 2**31 - 1
+LARGEST = 10**13  # above any count, a model's parameters included
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # tabs and line breaks may be in a prompt
 SHOWN = 200  # characters of a value in a message
 

@@ -97,10 +97,11 @@ def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: flo
     ]
     what = "all languages" if overall else language_name(numbers["language"][0])
     seeds = max(numbers["n_seeds"].to_list())
+    of_questions = "paired t-test of means, bootstrap of calibration errors"
     test = (
-        "Student's t-test over the languages"
+        f"mean over languages: Student's t-test over the languages; pooled: over questions, {of_questions}"
         if overall
-        else "over the questions: Student's paired t-test of means, bootstrap of calibration errors"
+        else f"over the questions: Student's {of_questions}"
     )
     corrected = "" if correction == NONE else ", corrected by Holm's method"
     *others, last = (NAMES[metric] for metric in metrics)
@@ -114,6 +115,8 @@ def caption(numbers: pl.DataFrame, metrics: Sequence[str], rule: str, alpha: flo
             "β: label smoothing.",
             "Bold: the best smoothing of a model and SFT set. Italic: significantly better than without smoothing",
             f"(where β = 0: than with some smoothing), p < {alpha:g} ({test}{corrected}).",
-            f"Italic marks any smoothed value that differs: {', '.join(sideless)}." if sideless else "",
+            f"Of {' and '.join(sideless)} neither side is better: italic marks any significant change."
+            if sideless
+            else "",
         ]
     ).rstrip()

@@ -75,9 +75,10 @@ def numbers(
     Raises UserError for a row without metrics, and where the tests are of another confidence method.
 
     Returns: a row an arm, aggregation and metric, with the columns COLUMNS. Values are means over the seeds.
-        The test is that of the arm against no smoothing: over languages for `all`, for one language over questions of
-        the metrics that are means over questions, and by the bootstrap of the calibration errors; `clustered_*` are of
-        the bootstrap over questions throughout. `bold` marks the best of an SFT set's smoothings as printed (with
+        The test is that of the arm against no smoothing, and of the same aggregation as the value: over languages of
+        means over languages; of pooled questions and one language's over questions (clustered, where a question stands
+        in several languages) for the metrics that are means, and by the bootstrap for the calibration errors;
+        `clustered_*` are of the bootstrap over questions throughout. `bold` marks the best of an SFT set's smoothings as printed (with
         DIGITS), where they differ; `italic` a value significantly better than with no smoothing, or, in the row
         without, than with some smoothing. A metric without a better side has no bold, and there `italic` marks a
         smoothed value that differs.
@@ -97,8 +98,7 @@ def numbers(
         )
     table = table.with_columns(benchmark=pl.lit(benchmark), confidence_method=pl.lit(method))
     for wanted_tests in (_tests(tests, benchmark, language, method), _clustered(tests, language, method)):
-        keys = [key for key in (*_ARM, "metric", "aggregation") if key in wanted_tests.columns]
-        table = table.join(wanted_tests, on=keys, how="left")
+        table = table.join(wanted_tests, on=[*_ARM, "metric", "aggregation"], how="left")
     marked = _marked(table, alpha, "p" if correction == NONE else "p_holm")
     return marked.sort(pl.col("aggregation") == MEAN, "order", in_order("metric", METRICS)).select(COLUMNS)
 
@@ -115,12 +115,12 @@ def read_csv(path: Path) -> pl.DataFrame:
 
 
 def _tests(tests: pl.DataFrame, benchmark: str, language: str, method: str) -> pl.DataFrame:
-    """The test that decides about a value's marks; both panels of an overall table have the one over languages."""
-    of_means = pl.when(pl.col("metric").is_in(MEANS)).then(pl.lit(QUESTIONS)).otherwise(pl.lit(BOOTSTRAP))
-    deciding = pl.lit(LANGUAGES) if language == ALL else of_means
+    """The test that decides about a value's marks: of the same aggregation as the value."""
+    of_questions = pl.when(pl.col("metric").is_in(MEANS)).then(pl.lit(QUESTIONS)).otherwise(pl.lit(BOOTSTRAP))
+    deciding = pl.when(pl.col("aggregation") == MEAN).then(pl.lit(LANGUAGES)).otherwise(of_questions)
     found = tests.filter(
         pl.col("test") == deciding, against=NO_SMOOTHING, language=language, confidence_method=method
-    ).select(*_ARM, "metric", *_TEST, test_n="n")
+    ).select(*_ARM, "metric", "aggregation", *_TEST, test_n="n")
     if found.is_empty() and not tests.is_empty():
         raise UserError(
             f"no tests of benchmark {benchmark}, language {language}, confidence method {method}; "
@@ -159,7 +159,8 @@ def _mean_over_languages(values: pl.DataFrame) -> pl.DataFrame:
 
 
 def printed(value: float) -> str:
-    return f"{value:.{DIGITS}f}"
+    """As tables print it; what two orders of addition leave at a half is rounded away before."""
+    return f"{round(value, 9):.{DIGITS}f}"
 
 
 def _marked(table: pl.DataFrame, alpha: float, p: str) -> pl.DataFrame:
