@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import polars as pl
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 from synthetic_store import Store
 
 import reliability as program
@@ -83,6 +84,14 @@ def test_the_band_is_that_of_drawing_questions(seeds):
     assert (np.isnan(low) == (count < FEW * seeds)).all()
     expected = plain_band(confidence, correct, 5, 2000)
     np.testing.assert_allclose([low[1:], high[1:]], expected, atol=0.02)
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_a_bin_of_all_or_none_has_wilsons_interval(right):
+    low, high = reliability.accuracy_band(np.full((20, 1), 0.55), np.full((20, 1), right), 10)
+    wilson = proportion_confint(20 * right, 20, method="wilson")
+    assert (low[5], high[5]) == pytest.approx(wilson, abs=1e-6)
+    assert np.isnan(low).sum() == 9
 
 
 def test_few_questions_have_no_band(grid):

@@ -317,7 +317,7 @@ def test_the_rates_picture(grid, tmp_path, rates):
         changes = {"selection": [str(tmp_path / "selection.parquet")]}
     root, texts = picture(grid, "lr_sensitivity", tmp_path, **changes)
     for expected in (
-        "What hangs on the learning rate: four",
+        "Sensitivity to the learning rate: four",
         *("ECE", "Accuracy", "Validation loss", "Learning rate", "Smoothing", "1e-5", *grid.models, *grid.sft),
     ):
         assert expected in texts, expected

@@ -119,7 +119,8 @@ def printed(rate: float | None) -> str:
     """In per cent, with its sign."""
     if rate is None:
         return "–"
-    return f"{100 * rate:+.0f}".replace("-", "−")
+    percent = round(100 * rate)
+    return f"{percent:+d}".replace("-", "−") if percent else "0"
 
 
 def latex(rates: pl.DataFrame, benchmark: str, caption: str, label: str, language: str | None = None) -> str:
@@ -183,7 +184,8 @@ def chart(rates: pl.DataFrame, benchmark: str, language: str | None = None) -> "
     ]
     where = "all languages" if language is None else language
     subtitle = [
-        f"(tuned − base) / base in per cent, without label smoothing; questions of {where}. Above 0 (orange): worse",
+        f"(tuned − base) / base in per cent, without label smoothing; questions of {where}. Above 0 (orange): worse;"
+        f" colours are full at {100 * FULL_COLOR:.0f} %",
         "Rows of a panel: categories of questions; columns: how confidence is extracted",
     ]
     title = f"Change of calibration errors by tuning, {benchmark}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 POINTS = 150  # of a line at most; each is the mean of as many steps
 PANEL = {"width": 190, "height": 120}  # pixels
 GAP = 14  # pixels between columns
-ROWS = {"loss": "Training loss, as trained", "nll": "Without smoothing"}
+ROWS = {"loss": "Loss as trained (nats)", "nll": "Without smoothing (nats)"}
 
 
 def training_curves(paths: Sequence[Path]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import polars as pl
 from calgrid import overview, theme
 from calgrid.errors import UserError
 from calgrid.metrics import POOLED
-from calgrid.sections import BASE
+from calgrid.sections import BASE, NONE
 
 if TYPE_CHECKING:
     import altair as alt
@@ -101,7 +101,10 @@ def lr_sensitivity_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, 
 
     base, tuned = numbers.filter(sft=BASE), numbers.filter(pl.col("sft") != BASE)
     smoothings = tuned["smoothing"].unique(maintain_order=True).to_list()
-    styles = theme.styled(smoothings, "smoothings", "give fewer with --smoothings")
+    styles = theme.styled(
+        [NONE, *smoothings], "smoothings, the base model's among them,", "give fewer with --smoothings"
+    )
+    del styles[NONE]  # the base model's, as in other figures; here it is a line
     columns = tuned.partition_by("model", "sft", maintain_order=True)
     headings = [[column["model"][0], column["sft"][0]] for column in columns]
     width = min(WIDEST, max(NARROWEST, WIDTH / len(columns) - GAP, LETTER * max(len(w) for h in headings for w in h)))
@@ -129,7 +132,7 @@ def lr_sensitivity_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, 
     return alt.concat(
         *panels,
         columns=len(columns),
-        title=theme.title(f"What hangs on the learning rate: {benchmark}", subtitle),
+        title=theme.title(f"Sensitivity to the learning rate: {benchmark}", subtitle),
         spacing={"row": 8, "column": GAP},
     ).configure(**theme.config())
 

@@ -133,7 +133,7 @@ def transfer_chart(
     return alt.concat(
         *charts,
         columns=columns,
-        title=theme.title(f"Does a temperature transfer? {benchmark}", subtitle),
+        title=theme.title(f"Transfer of temperatures between languages: {benchmark}", subtitle),
         spacing={"row": 8, "column": GAP},
     ).configure(**theme.config())
 

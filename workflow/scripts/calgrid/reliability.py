@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DRAWS = 1000  # of the bootstrap
 BAND = (0.025, 0.975)  # quantiles of its accuracies: a 95 % interval
+Z = 1.959964  # of the normal distribution, for the same level
 SMALL = 130  # pixels, a panel of Figure 1
 
 
@@ -192,6 +193,9 @@ def accuracy_band(
 ) -> tuple[calibration.Floats, calibration.Floats]:
     """A 95 % percentile bootstrap interval of each bin's accuracy, resampling questions.
 
+    Where all questions of a bin are right, or none is, every resample says the same; there the interval is Wilson's
+    (https://doi.org/10.1080/01621459.1927.10502953).
+
     Args:
         confidence: (N, seeds).
         correct: (N, seeds).
@@ -214,6 +218,10 @@ def accuracy_band(
     filled = ~np.isnan(accuracy).all(axis=0)
     band = np.full((2, n_bins), np.nan)
     band[:, filled] = np.nanquantile(accuracy[:, filled], BAND, axis=0)
+    total, hits = counts @ in_bin / seeds, counts @ right / seeds
+    width = Z**2 / (np.maximum(total, 1) + Z**2)
+    band[1, filled & (hits == 0)] = width[filled & (hits == 0)]
+    band[0, filled & (hits == total)] = 1 - width[filled & (hits == total)]
     return band[0], band[1]
 
 
@@ -229,7 +237,7 @@ def reliability_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]
 def languages_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> "alt.VConcatChart":
     """Figure 1 of the paper: base against tuned without smoothing; a row a model, a column a language."""
     smoothings = numbers["smoothing"].unique(maintain_order=True).to_list()
-    layout = panels.Layout("model", "language", dict(zip(smoothings, (theme.RED, theme.BLUE), strict=True)), SMALL)
+    layout = panels.Layout("model", "language", theme.styled(smoothings, "series", "give fewer"), SMALL)
     codes = numbers["language"].unique().to_list()
     named = numbers.with_columns(pl.col("language").replace({code: language_name(code) for code in codes}))
     return panels.grid(named, layout, {}, theme.title(title, subtitle))

@@ -125,7 +125,7 @@ def _claim_row(row: Mapping[str, Any], text: str) -> list[str]:
         agree = _cell(NOT_COVERED if row["ours_n"] is None else "no test possible", "name none")
     else:
         agree = _cell("yes" if row["agree"] else "no", "name " + ("yes" if row["agree"] else "no outside"))
-    return [_cell(text, "name"), _cell(row["benchmark"], "name"), *sides, agree]
+    return [_cell(text, "words"), _cell(row["benchmark"], "name"), *sides, agree]
 
 
 def _claim_side(row: Mapping[str, Any], side: str) -> str:
@@ -134,7 +134,7 @@ def _claim_side(row: Mapping[str, Any], side: str) -> str:
     values = {name: row[f"{side}_{name}"] for name in ("n", "result", "mean_change", "holds")}
     words = describe({**values, "model": row["model"]}, claims.CLAIMS[row["claim"]])
     holds = {True: "holds: ", False: "does not hold: ", None: ""}[values["holds"]]
-    return _cell(holds + words, "name")
+    return _cell(holds + words, "words")
 
 
 def _tables(cells: pl.DataFrame) -> Iterable[str]:

@@ -78,10 +78,10 @@ def numbers(
         The test is that of the arm against no smoothing, and of the same aggregation as the value: over languages of
         means over languages; of pooled questions and one language's over questions (clustered, where a question stands
         in several languages) for the metrics that are means, and by the bootstrap for the calibration errors;
-        `clustered_*` are of the bootstrap over questions throughout. `bold` marks the best of an SFT set's smoothings as printed (with
-        DIGITS), where they differ; `italic` a value significantly better than with no smoothing, or, in the row
-        without, than with some smoothing. A metric without a better side has no bold, and there `italic` marks a
-        smoothed value that differs.
+        `clustered_*` are of the bootstrap over questions throughout. `bold` marks the best of an SFT set's smoothings
+        as printed (with DIGITS), where they differ; `italic` a value significantly better than with no smoothing, or,
+        in the row without, than with some smoothing. A metric without a better side has no bold, and there `italic`
+        marks a smoothed value that differs.
     """
     wanted = metrics.filter(benchmark=benchmark, confidence_method=method, n_bins=n_bins)
     values = _values(arms, selected, wanted)

@@ -8,6 +8,12 @@ import polars as pl
 from calgrid import html_page
 from calgrid.table_layout import ARM_HEADS, PANEL_TITLES, fields, head, rows
 
+# Other tables of the folder.
+BESIDE = [
+    ("reproduction.html", "against the paper"),
+    *((f"posthoc.{suffix}", f"post-hoc calibration ({name})") for suffix, name in (("csv", "CSV"), ("tex", "LaTeX"))),
+    *((f"change_rates.{suffix}", f"change rates ({name})") for suffix, name in (("csv", "CSV"), ("tex", "LaTeX"))),
+]
 STYLE = """
 nav a { margin-right: .7em; white-space: nowrap }
 table { border-top: 2px solid; border-bottom: 2px solid }
@@ -34,6 +40,7 @@ def page(title: str, sections: Mapping[str, Sequence[tuple[str, str, str]]]) -> 
         + "</p>"
         for heading, tables in sections.items()
     )
+    links += "\n<p>Beside these: " + " ".join(f'<a href="{file}">{escape(name)}</a>' for file, name in BESIDE) + "</p>"
     bodies = "\n".join(
         f'<h2 id="{anchor}">{escape(name if name == heading else f"{heading}: {name}")}</h2>\n{html}'
         for heading, tables in sections.items()

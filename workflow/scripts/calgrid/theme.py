@@ -46,7 +46,6 @@ STYLES = (
     Style("#CC79A7", "cross", (1, 2)),
     Style("#E69F00", "triangle-down", (4, 4)),
 )
-RED, BLUE = STYLES[1], STYLES[2]  # the base model and the tuned one, where a figure has these two alone
 DIAGONAL = Style(FAINT, "", (1, 0))
 SEQUENTIAL = "blues"  # one hue, from light to dark: the same order in grey
 FORMATS = (".svg", ".png")
