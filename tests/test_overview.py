@@ -369,7 +369,9 @@ def test_more_than_can_be_told_apart_is_refused(four_arrows):
         arrows.arrows_chart(many, benchmark="b", method="sum")
     row = {"model": "m", "sft": "s", "lr": "1e-5", "ece": 0.1, "accuracy": 0.5, "validation_loss": 1.0}
     rows = [{**row, "smoothing": f"0.{n}", "selected": True, "n_seeds": 1} for n in range(7)]
-    with pytest.raises(UserError, match="at most 6 smoothings, not 7; give fewer with --smoothings"):
+    with pytest.raises(
+        UserError, match=r"at most 6 arms \(the base model is one\), not 8; give fewer with --smoothings"
+    ):
         lr_sensitivity.lr_sensitivity_chart(pl.DataFrame(rows), **SETTINGS)
 
 

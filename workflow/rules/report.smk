@@ -48,7 +48,7 @@ rule report_page:
         grid=report_flags(),
         looks=table_looks(),
         configuration=lambda w: CONFIG.model_dump_json(exclude_none=True),  # its braces are no wildcards
-        script=content_hash(Path(SCRIPTS, "calgrid/report.js")),
+        script=sampled_hash(Path(SCRIPTS, "calgrid/report.js")),
         code=code("report.py"),
     shell:
         "python $SCRIPTS/report.py {params.arms:q} {params.grid:q} {params.looks:q} --selection {input.selection}"

@@ -21,6 +21,8 @@
   const fixed = (value, digits = 3) => (value === null ? "–" : value.toFixed(digits));
   const whole = (value) => value.toLocaleString("en", { maximumFractionDigits: 1 });
 
+  const short = (value) => value.toLocaleString("en", { notation: "compact" });
+
   function html(name, attributes = {}, ...children) {
     return build(document.createElement(name), attributes, children);
   }
@@ -113,7 +115,7 @@
       parts.push(svg("text", { x: x(tick), y: bottom + BARS + 15, "text-anchor": "middle" }, String(tick)));
     }
     const shown = { "text-anchor": "end", x: LEFT - 6 };
-    parts.push(svg("text", { ...shown, y: bottom + 9 }, whole(most)), svg("text", { ...shown, y: bottom + BARS }, "0"));
+    parts.push(svg("text", { ...shown, y: bottom + 9 }, short(most)), svg("text", { ...shown, y: bottom + BARS }, "0"));
     parts.push(frame(TOP, SIZE), frame(bottom, BARS));
     parts.push(line(x(0), y(0), x(1), y(1), { stroke: "#8a8a8a" }));
     const middle = LEFT + SIZE / 2;

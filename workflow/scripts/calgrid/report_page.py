@@ -70,6 +70,7 @@ ul.names {{ columns: 15rem; padding-left: 1.2rem; margin: .3rem 0 .8rem }}
 pre {{ background: #f6f6f6; padding: .6rem; font-size: .8rem; overflow-wrap: anywhere }}
 #table1 {{ {tables_page.STYLE} }}
 #reproduction {{ {reproduction_page.STYLE} }}
+#reproduction td.name {{ white-space: normal; min-width: 6rem }}
 """
 
 
