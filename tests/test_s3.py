@@ -1,5 +1,7 @@
 """Results on S3: the workflow itself against a real S3 server, and what it does when the storage fails."""
 
+import contextlib
+import io
 import logging
 import os
 import re
@@ -149,7 +151,8 @@ def test_a_dry_run_asks_for_a_listing(server, stored, tmp_path):
         workflow.environment |= {"PYTHONPATH": str(tmp_path), "REQUESTS": str(log)}
         workflow.plan("all_tables", settings=settings)
         asked = log.read_text().splitlines()
-        assert len(asked) <= 6, asked  # the check, the listing, and the selection, which is fetched
+        # The check, what Snakemake noted, the listing, and the selection.
+        assert len(asked) <= 6, asked
 
 
 # A folder is whole, or it is not there
@@ -167,7 +170,7 @@ def folder(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     provider = StorageProvider(tmp_path / "unused", logging.getLogger(), settings=settings)
     bucket = server.bucket(re.sub(r"\W|_", "-", tmp_path.name.lower()))
-    provider.prefix, provider.local_prefix = "grid/", Path()
+    provider.prefix, provider.local_prefix, provider.copies = "grid/", Path(), {}
     provider.get_storage_object_cls = lambda: StoredResult
     local = Path("results/model")
     local.mkdir(parents=True)
@@ -232,6 +235,20 @@ def test_an_interrupted_download_leaves_no_folder(folder, monkeypatch):
     assert not Path("results/model").exists()
 
 
+def test_a_copy_for_planning_is_of_what_is_stored(folder, server):
+    Path("results/selection").write_text("one")
+    selection = folder().provider.object(folder().query.replace("model", "selection"))
+    for content in ("one", "another"):
+        Path("results/selection").write_text(content)
+        selection.store_object()
+        Path("results/selection").write_text("local")
+        assert selection.copy_aside(Path("aside")).read_text() == content
+    selection.remove()
+    selection.provider.copies.clear()
+    with pytest.raises(UserError, match="results/selection: no such object"):
+        selection.copy_aside(Path("aside"))
+
+
 def test_a_removed_folder_leaves_nothing_and_the_bucket(folder, server):
     folder().store_object()
     folder().remove()
@@ -263,7 +280,7 @@ def test_a_killed_run_is_completed_in_another_folder(server, stored, tmp_path):
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    whole = [name for name in server.names(bucket) if name.endswith("train.json")]
+    whole = [name for name in server.names(bucket) if name.endswith("/train.json")]
     assert len(other.plan("all_tables").get("train", [])) == 2 * (2 - len(whole))
     other.run("all_tables")
     assert other.plan("all_tables") == {}

@@ -13,9 +13,7 @@ def scored_cells():
 
 def selected_cells():
     """The base models, and the selected cells."""
-    path = checkpoints.select.get().output[0]  # before it is written, Snakemake leaves here and comes again after
-    with path.open():  # and where it lies on S3, before it is fetched
-        pass
+    path = s3.readable(checkpoints.select.get().output[0])  # not written yet, Snakemake leaves here and comes again
     from calgrid.selection import read_selection  # here: it imports polars
 
     selected = {cell for arm in read_selection(path).values() for cell in arm}

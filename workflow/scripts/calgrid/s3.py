@@ -51,10 +51,15 @@ def use(workflow: Any) -> None:
 
     from calgrid.s3_objects import StoredResult
 
-    provider.prefix, provider.local_prefix = prefix, Path()
+    provider.prefix, provider.local_prefix, provider.copies = prefix, Path(), {}
     provider.get_storage_object_cls = lambda: StoredResult
     modifier = workflow.modifier.path_modifier
     modifier.modify = partial(_modify, modifier, modifier.modify)
+
+
+def readable(file: Any) -> str | Path:
+    """Where a result can be read while jobs are planned: it is there itself, or on S3 and a copy is fetched."""
+    return file.storage_object.copy_aside(FOLDER / "storage") if file.is_storage else file
 
 
 def _modify(modifier: Any, modify: Any, path: Any, property: str | None = None) -> Any:
@@ -111,6 +116,7 @@ class Records:
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self.client, self.bucket, self.key = client, bucket, f"{prefix}{FOLDER / 'metadata.tar.gz'}"
+        self.folder = FOLDER.absolute()  # when Snakemake ends, it is elsewhere
         self.started = time.time()
 
     def fetch(self) -> None:
@@ -120,13 +126,13 @@ class Records:
         except self.client.exceptions.NoSuchKey:
             return
         for name in ("metadata", "incomplete"):  # the one without the other is of an old version, to Snakemake
-            (FOLDER / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(fileobj=BytesIO(body)) as archive:
                 for member in archive:
-                    here = FOLDER / "metadata" / member.name
+                    here = self.folder / "metadata" / member.name
                     if not here.exists() or here.stat().st_mtime < member.mtime:
-                        archive.extract(member, FOLDER / "metadata", filter="data")
+                        archive.extract(member, self.folder / "metadata", filter="data")
         except (tarfile.TarError, EOFError, OSError) as error:
             raise UserError(
                 f"s3://{self.bucket}/{self.key}: not readable ({error}); delete it, and run in the folder of before, "
@@ -135,13 +141,13 @@ class Records:
 
     def store(self) -> None:
         """Called when Snakemake ends; where it has made nothing, there is nothing to store."""
-        paths = [path for path in (FOLDER / "metadata").rglob("*") if path.is_file()]
+        paths = [path for path in (self.folder / "metadata").rglob("*") if path.is_file()]
         if not any(path.stat().st_mtime > self.started for path in paths):
             return
         body = BytesIO()
         with tarfile.open(fileobj=body, mode="w:gz") as archive:
             for path in paths:
-                archive.add(path, path.relative_to(FOLDER / "metadata"))
+                archive.add(path, path.relative_to(self.folder / "metadata"))
         try:
             self.client.put_object(Bucket=self.bucket, Key=self.key, Body=body.getvalue())
         except Exception as error:  # of whatever kind, this is the last that is done

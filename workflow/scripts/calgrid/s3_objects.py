@@ -17,12 +17,13 @@ from snakemake_interface_storage_plugins.io import Mtime
 from snakemake_storage_plugin_s3 import StorageObject
 
 from calgrid import files
+from calgrid.errors import UserError
 
 WHOLE = ".snakemake_timestamp"  # the file that dates a folder
 
 
 class StoredResult(StorageObject):
-    """`provider.prefix`, set by `s3.use`, is the beginning of all keys."""
+    """`provider.prefix`, the beginning of all keys, and `provider.copies`, by key, are set by `s3.use`."""
 
     def _local_suffix_from_key(self, key: str) -> str:
         return key.removeprefix(self.provider.prefix)
@@ -43,8 +44,6 @@ class StoredResult(StorageObject):
             if path.endswith(f"/{WHOLE}"):
                 folder = path.removesuffix(f"/{WHOLE}")
                 known[folder], cache.mtime[folder] = True, Mtime(storage=item.last_modified.timestamp())
-            else:
-                _remove_outdated(Path(path), item.last_modified.timestamp())
 
     def exists(self) -> bool:
         return self._last() is not None
@@ -75,6 +74,7 @@ class StoredResult(StorageObject):
         return None
 
     def store_object(self) -> None:
+        self.provider.copies.pop(self.key, None)
         local = self.local_path()
         if not local.is_dir():
             self.s3obj().upload_file(local)
@@ -97,6 +97,23 @@ class StoredResult(StorageObject):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 item.Object().download_file(path)
 
+    def copy_aside(self, folder: Path) -> Path:
+        """A copy of a file that jobs don't see, named by its content's tag; fetched once, unless it is stored anew.
+
+        Raises UserError where there is no such file.
+        """
+        if self.key not in self.provider.copies:
+            last = self._last()
+            if last is None:
+                raise UserError(f"{self.query}: no such object; it was removed while jobs were planned: run again")
+            tag = last.e_tag.strip('"')
+            copy = folder / f"{tag}{Path(self.key).suffix}"
+            if not copy.exists():
+                with files.atomic(copy) as temporary:
+                    last.download_file(temporary)
+            self.provider.copies[self.key] = copy
+        return self.provider.copies[self.key]
+
     def remove(self) -> None:
         if self.is_dir():
             self._remove_folder()
@@ -109,9 +126,3 @@ class StoredResult(StorageObject):
         for item in self.get_subkeys():
             if item.key.removeprefix(f"{self.key}/") not in keep:
                 item.delete()
-
-
-def _remove_outdated(copy: Path, mtime: float) -> None:
-    """Remove a local copy that somebody else's newer file has made stale; it would be read while jobs are planned."""
-    if copy.is_file() and copy.stat().st_mtime < int(mtime):
-        copy.unlink(missing_ok=True)
