@@ -198,7 +198,7 @@ def test_a_raised_version_and_a_changed_command_are_named(changed, tmp_path_fact
 def small(**changes) -> dict:
     """A configuration of one model and one small SFT set and benchmark."""
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    raw["models"] = {"m": {"hub": "no/such-model", "parameters": 1e9, "gpus": 2}}
+    raw["models"] = {"m": {"hub": "no/such-model", "revision": 40 * "0", "parameters": 1e9, "gpus": 2}}
     raw["sft_datasets"]["tulu3"] |= {"conversations": 1000, "conversation_tokens": 100}
     raw["benchmarks"]["global_mmlu"] |= {"questions": 50, "question_tokens": 200}
     raw["grid"] |= {"models": ["m"], "sft_datasets": ["tulu3"]}

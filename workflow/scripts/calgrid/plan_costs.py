@@ -28,6 +28,7 @@ STAGES = {
         *("headline_figure", "language_figure", "figure1", "training_curves", "temperature_transfer"),
         *("heatmap", "arrows", "lr_sensitivity", "change_rates_figure"),
     ),
+    "report": ("reliability_bins", "report_page"),
 }
 OTHER = "other"
 STAGE_OF = {rule: stage for stage, rules in STAGES.items() for rule in rules}
@@ -81,6 +82,8 @@ RATES: Mapping[str, Rate] = {
     "change_rates": Rate(start=1.5, bytes=1e4, unit_bytes=5e3),  # a language of each cell that is compared
     "reproduction": Rate(start=4, bytes=2e6),
     "figures": Rate(start=2.5, bytes=1e5),
+    "reliability_bins": Rate(start=2, unit=2.6e-6, bytes=5e5),  # a question of each cell that is compared
+    "report_page": Rate(start=3, bytes=2e6),
     OTHER: Rate(start=5, bytes=1e5),
 }
 ALIKE = {"prepare_examples": "prepare_benchmark"}
@@ -167,7 +170,7 @@ class Costs:
         if rule in ("metrics", "posthoc"):
             questions = self._benchmark_questions(names["benchmark"])
             return questions, questions
-        if rule == "significance":
+        if rule in ("significance", "reliability_bins"):
             return self._benchmark_questions(names["benchmark"]) * self._compared_cells(), 0
         if rule == "change_rates":
             languages = sum(len(grid.languages(self.config, name)) for name in self.config.grid.benchmarks)
