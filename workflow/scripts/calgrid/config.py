@@ -39,9 +39,9 @@ from calgrid.sections import (
 class Config(Section):
     """The whole configuration, checked."""
 
-    models: dict[Name, Model] = Field(min_length=1)
-    sft_datasets: dict[Name, SftDataset] = Field(min_length=1)
-    benchmarks: dict[Name, Benchmark] = Field(min_length=1)
+    models: dict[Name, Model] = Field(min_length=1, description="base models, by name")
+    sft_datasets: dict[Name, SftDataset] = Field(min_length=1, description="instruction data sets, by name")
+    benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="multiple-choice benchmarks, by name")
     tiers: dict[Name, tuple[str, ...]] = Field(description="resource tiers of languages: the default shards")
     answer_words: dict[Name, Annotated[str, Field(pattern=r"\S")]] = Field(
         {}, description='the word for "Answer" in each language, for scoring.language: native'
