@@ -8,10 +8,12 @@ Imported whenever the Snakefile is parsed: nothing heavier than pydantic here.
 """
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from calgrid.errors import UserError
 from calgrid.sections import (
@@ -36,12 +38,21 @@ from calgrid.sections import (
 )
 
 
+def _image(value: str) -> str:
+    # Snakemake puts it into a shell command as it stands.
+    if not re.fullmatch(r"[\w./][\w.:/@+=-]*", value, re.ASCII):
+        raise ValueError("write a path or an address of letters, digits and ._-:/@+= only")
+    if "://" not in value and not Path(value).exists():
+        raise ValueError("no such file; build it (docs/environments.md), or write an address, such as docker://...")
+    return value
+
+
 class Config(Section):
     """The whole configuration, checked."""
 
-    models: dict[Name, Model] = Field(min_length=1, description="base models, by name")
-    sft_datasets: dict[Name, SftDataset] = Field(min_length=1, description="instruction data sets, by name")
-    benchmarks: dict[Name, Benchmark] = Field(min_length=1, description="multiple-choice benchmarks, by name")
+    models: dict[Name, Model] = Field(min_length=1)
+    sft_datasets: dict[Name, SftDataset] = Field(min_length=1)
+    benchmarks: dict[Name, Benchmark] = Field(min_length=1)
     tiers: dict[Name, tuple[str, ...]] = Field(description="resource tiers of languages: the default shards")
     answer_words: dict[Name, Annotated[str, Field(pattern=r"\S")]] = Field(
         {}, description='the word for "Answer" in each language, for scoring.language: native'
@@ -55,6 +66,10 @@ class Config(Section):
     selection: Selection = Selection()
     evaluation: Evaluation
     plan: Plan = Plan()
+    container: Annotated[str, AfterValidator(_image)] | None = Field(
+        None,
+        description="image that jobs run in with `--sdm apptainer`: a file, or docker://... (docs/environments.md)",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
