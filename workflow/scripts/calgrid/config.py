@@ -68,7 +68,7 @@ class Config(Section):
     plan: Plan = Plan()
     container: Annotated[str, AfterValidator(_image)] | None = Field(
         None,
-        description="image that jobs run in with `--sdm apptainer`: a file, or docker://... (docs/environments.md)",
+        description="image that jobs run in with `--sdm apptainer`: a file or docker://... (docs/environments.md)",
     )
 
     @model_validator(mode="after")
