@@ -13,7 +13,7 @@ from calgrid.grid import CELL_FIELDS
 
 TEXT = (ROOT / "docs/artifacts.md").read_text(encoding="utf-8")
 HEADING = re.compile(r"^### `(results/[^`]+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
-DOCUMENTED = {path: body for path, body in HEADING.findall(TEXT)}
+DOCUMENTED = dict(HEADING.findall(TEXT))
 OF_THE_REPORT = "results/reliability/<benchmark>.parquet"  # which `all` does not make
 WITHOUT_A_TABLE = {  # described elsewhere, or without fixed fields
     "results/scores/benchmark=<benchmark>/<cell>/<shard>.parquet",
