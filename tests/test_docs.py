@@ -83,7 +83,7 @@ def test_every_page_can_be_reached_from_the_readme():
 
 
 def commands(page: Path) -> list[str]:
-    """The command lines of a page: in indented and fenced blocks, and those in its text that have a flag or a target."""
+    """The command lines of a page: in indented and fenced blocks, and in its text where more than a name is given."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     blocks = re.findall(r"^(?: {4})?((?:[A-Z_]+=\S+ )?(?:snakemake|make|python) .*)$", text, re.MULTILINE)
     inline = re.findall(r"`((?:snakemake|make|python workflow/\S+)(?: [^`\n]+))`", FENCE.sub("", text))
