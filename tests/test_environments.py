@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -21,17 +22,10 @@ exec "$@"
 """
 
 
-def locked_needs(names: set[str]) -> set[str]:
-    """Packages and all that they need, by the lock file's own comments."""
-    needed_by = {
-        name: set(map(str.strip, by.split(",")))
-        for name, by in re.findall(r"^([\w.-]+)==\S+\s+# via (.*)$", LOCK, re.MULTILINE)
-    }
-    assert set(needed_by) == set(VERSIONS) >= names
-    found = set(names)
-    while more := {name for name, by in needed_by.items() if by & found} - found:
-        found |= more
-    return found
+def test_the_conda_environment_is_what_its_program_prints():
+    done = subprocess.run([sys.executable, ROOT / "envs/conda.py"], capture_output=True, text=True, check=True)
+    text = (ROOT / "envs/calgrid.yaml").read_text(encoding="utf-8")
+    assert done.stdout == text, "requirements.lock has changed: python envs/conda.py > envs/calgrid.yaml"
 
 
 def test_the_conda_environment_has_all_that_rules_need_as_locked():
@@ -39,9 +33,12 @@ def test_the_conda_environment_has_all_that_rules_need_as_locked():
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.11", "pip"]
     assert PROJECT["requires-python"] == ">=3.11"
-    direct = {re.match(r"[\w.-]+", line)[0] for line in PROJECT["dependencies"] if not line.startswith("snakemake")}
-    expected = [f"{name}=={VERSIONS[name]}" for name in sorted(locked_needs(direct))]
-    assert pip["pip"] == expected, "envs/calgrid.yaml has drifted from requirements.lock; write these into it"
+    pinned = dict(line.split("==") for line in pip["pip"])
+    assert pinned.items() <= VERSIONS.items()
+    direct = {re.match(r"[\w.-]+", line)[0] for line in PROJECT["dependencies"]}
+    assert {name for name in direct if not name.startswith("snakemake")} <= set(pinned)
+    assert {"huggingface-hub", "numpy", "pyyaml"} <= set(pinned)  # which the direct ones need
+    assert not {"snakemake", "pytest", "ruff"} & set(pinned)
 
 
 def section(name: str) -> str:
