@@ -60,10 +60,12 @@ $(PEER)/installed: benchmarks/requirements.lock .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	touch $@
 
-# The lock file from pyproject.toml, with pip-tools. torch's build (CPU, CUDA) is left to the index that serves it.
+# The lock file from pyproject.toml, with pip-tools, and what follows from it. torch's build (CPU, CUDA) is left to the index
+# that serves it.
 lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet pip-tools
 	.venv/lock/bin/pip-compile --quiet --upgrade --extra test --strip-extras --no-emit-index-url --no-emit-find-links \
 	  --no-emit-trusted-host --no-header --annotation-style=line --output-file requirements.lock pyproject.toml
 	sed -i 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' requirements.lock
+	$(PYTHON) envs/conda.py > envs/calgrid.yaml

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from calgrid.errors import UserError
 from calgrid.sections import (
@@ -46,6 +46,15 @@ UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # tabs 
 SHOWN = 200  # characters of a value in a message
 
 
+def _image(value: str) -> str:
+    # Snakemake puts it into a shell command as it stands.
+    if not re.fullmatch(r"[\w./][\w.:/@+=-]*", value, re.ASCII):
+        raise ValueError("write a path or an address of letters, digits and ._-:/@+= only")
+    if "://" not in value and not Path(value).exists():
+        raise ValueError("no such file; build it (docs/environments.md), or write an address, such as docker://...")
+    return value
+
+
 class Config(Section):
     """The whole configuration, checked."""
 
@@ -65,6 +74,10 @@ class Config(Section):
     selection: Selection = Selection()
     evaluation: Evaluation
     plan: Plan = Plan()
+    container: Annotated[str, AfterValidator(_image)] | None = Field(
+        None,
+        description="image that jobs run in with `--sdm apptainer`: a file or docker://... (docs/environments.md)",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

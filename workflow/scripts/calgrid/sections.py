@@ -113,8 +113,11 @@ def _word(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Word = Annotated[str, AfterValidator(_word)]
-Smoothing = Annotated[str, BeforeValidator(canonical_smoothing)]
-LearningRate = Annotated[str, BeforeValidator(canonical_lr)]
+# `json_schema_input_type`: what a user writes, where it is kept as text; for docs/configuration.md.
+Smoothing = Annotated[
+    str, BeforeValidator(canonical_smoothing, json_schema_input_type=Annotated[float, Field(ge=0, lt=1)])
+]
+LearningRate = Annotated[str, BeforeValidator(canonical_lr, json_schema_input_type=Annotated[float, Field(gt=0)])]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -218,7 +221,7 @@ class Pretraining(Section):
 
 
 class Model(Source):
-    """A base model: from the Hub, from a folder, or pretrained by the workflow itself."""
+    """A base model: from the Hub, a folder, or pretrained here; one of `hub`, `path` and `pretrain` says which."""
 
     gpus: int = Field(1, ge=1, description="GPUs that train it together, its weights and optimiser state sharded")
     nodes: int = Field(1, ge=1, description="machines that these GPUs are on, as many on each")
@@ -238,7 +241,7 @@ class Model(Source):
 
 
 class SftDataset(Source):
-    """An instruction data set."""
+    """An instruction data set: from the Hub or a folder; one of `hub` and `path` says which."""
 
     layout: SftLayout = Field(description="alpaca, sharegpt or messages")
     config: Word | None = Field(None, description="configuration of the data set, where it has several")
@@ -253,7 +256,7 @@ class SftDataset(Source):
 
 
 class Benchmark(Source):
-    """A multiple-choice benchmark in several languages."""
+    """A multiple-choice benchmark in several languages: from the Hub or a folder, by `hub` or `path`."""
 
     layout: BenchmarkLayout = Field(description="global_mmlu, mmlu_prox or mmlu")
     config: Word = Field("{language}", description="configuration of the data set for a language")
@@ -298,9 +301,9 @@ class Grid(Section):
     lr: tuple[LearningRate, ...] = Field(min_length=1, description="peak learning rates")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="seeds of training")
     benchmarks: tuple[str, ...] = Field(min_length=1, description="names from `benchmarks`")
-    languages: Annotated[tuple[str, ...], BeforeValidator(_languages)] = Field(
-        (ALL,), min_length=1, description="languages to report, or 'all'"
-    )
+    languages: Annotated[
+        tuple[str, ...], BeforeValidator(_languages, json_schema_input_type=Literal["all"] | tuple[str, ...])
+    ] = Field((ALL,), min_length=1, description="languages to report, or 'all'")
 
 
 class Data(Section):
@@ -387,7 +390,7 @@ class Scoring(Prompting):
 
 
 class Audit(Section):
-    """The largest tolerated share of a language's questions with a finding; see `calgrid.prompts`."""
+    """The largest tolerated share of a language's questions with a finding, by finding; see `calgrid.prompts`."""
 
     bos: Share = Field(0.0, description="text holding the tokenizer's BOS; such questions are left out")
     too_long: Share = Field(0.0, description="longer than the model's context; such questions are left out")
@@ -411,9 +414,10 @@ class Device(Section):
 class Selection(Section):
     """Which learning rate stands for a model, SFT set and smoothing."""
 
-    lr: Annotated[str, BeforeValidator(_lr_choice)] = Field(
-        VALIDATION_LOSS, description="the least validation loss, or one learning rate of the grid for all"
-    )
+    lr: Annotated[
+        str,
+        BeforeValidator(_lr_choice, json_schema_input_type=Literal["validation_loss"] | Annotated[float, Field(gt=0)]),
+    ] = Field(VALIDATION_LOSS, description="the least validation loss, or one learning rate of the grid for all")
 
 
 class Evaluation(Section):
