@@ -32,9 +32,10 @@ from calgrid.sections import (
 
 # For the shell commands: where the programs lie, and as `python` the interpreter that runs Snakemake, unless a conda
 # environment takes its place. A path in the commands themselves would change them with every move of the folder.
-os.environ.update(SCRIPTS=SCRIPTS, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-if workflow.is_main_process:  # for Snakemake itself, which asks Slurm about its jobs
-    os.environ["PATH"] = os.pathsep.join([str(slurm.COMMANDS), os.environ["PATH"]])
+# Snakemake itself asks Slurm about its jobs by commands of ours.
+COMMANDS = [str(slurm.COMMANDS)] if workflow.is_main_process else []
+PATHS = [*COMMANDS, str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+os.environ.update(SCRIPTS=SCRIPTS, PATH=os.pathsep.join(PATHS))
 
 try:
     CONFIG = configuration.load(config)

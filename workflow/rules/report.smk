@@ -52,7 +52,7 @@ rule report_page:
         code=code("report.py"),
     shell:
         "python $SCRIPTS/report.py {params.arms:q} {params.grid:q} {params.looks:q} --selection {input.selection}"
-        " --records {input.records:q} --metrics {input.metrics:q} --bins {input.bins:q} --table1 {input.table1}"
-        " --heatmaps {input.heatmaps:q} --arrows {input.arrows:q} --reproduction {input.reproduction}"
-        " --reproduction-figure {input.reproduction_figure} --files {input.files:q}"
-        " --configuration {params.configuration:q} --output {output} > {log} 2>&1"
+        " --records {input.records:q} --metrics {input.metrics:q} --bins {input.bins:q} --table1 {input.table1:q}"
+        " --heatmaps {input.heatmaps:q} --arrows {input.arrows:q} --reproduction {input.reproduction:q}"
+        " --reproduction-figure {input.reproduction_figure:q} --files {input.files:q}"
+        " --configuration {params.configuration:q} --output {output:q} > {log} 2>&1"

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         languages=arguments.languages,
         **settings,
     )
-    made_of = report_provenance.of_scores([files.read_provenance(path) for path in arguments.scores])
+    made_of = report_provenance.of_scores([files.read_metadata(path) for path in arguments.scores])
     files.write_parquet(
         numbers, arguments.output, files.provenance(benchmark=arguments.benchmark, **settings, **made_of)
     )
