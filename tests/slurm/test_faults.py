@@ -132,14 +132,14 @@ def test_a_full_disk(trainings, tmp_path):
     results.rename(kept)
     results.mkdir()
     size = int(subprocess.check_output(["du", "--summarize", "--block-size=1M", str(kept)]).split()[0])
-    slurm("mount", "-t", "tmpfs", "-o", f"size={size + 12}m", "tmpfs", str(results))
+    slurm("mount", "-t", "tmpfs", "-o", f"size={size + 4}m", "tmpfs", str(results))
     try:
         slurm("cp", "-a", f"{kept}/.", str(results))
-        assert run.profile(lambda profile: profile.update({"retries": 0})).start(record("0.0")).end(200)
+        assert run.profile(lambda profile: profile.update({"retries": 0})).start(record("0.0")).end(600)
         assert re.search(r"free space", run.log), run.log
         assert "Traceback" not in run.log
         slurm("mount", "-o", f"remount,size={size + 200}m", str(results))
-        run.start(record("0.0")).finish(200)
+        run.start(record("0.0")).finish(600)
         assert steps(run, "0.0") == STEPS
     finally:
         slurm("umount", "--lazy", str(results))
