@@ -1,5 +1,6 @@
 """Results on S3: the workflow itself against a real S3 server, and what it does when the storage fails."""
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -171,7 +172,7 @@ def folder(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     provider = StorageProvider(tmp_path / "unused", logging.getLogger(), settings=settings)
     bucket = server.bucket(re.sub(r"\W|_", "-", tmp_path.name.lower()))
-    provider.prefix, provider.local_prefix, provider.copies = "grid/", Path(), {}
+    provider.local_prefix, provider.prefix, provider.found, provider.copies = Path(), "grid/", {}, {}
     provider.get_storage_object_cls = lambda: StoredResult
     local = Path("results/model")
     local.mkdir(parents=True)
@@ -194,6 +195,33 @@ def test_a_folder_comes_back_as_it_was(folder):
         "results/model/b": "b",
         "results/model/sub/c": "sub/c",
     }
+
+
+def test_a_listing_finds_what_single_questions_find(folder):
+    from snakemake.io import IOCache
+
+    one = folder()
+    for stored in (one, one.provider.object(one.query.replace("model", "model/a"))):
+        stored.store_object()
+    Path("results/half").mkdir()
+    Path("results/half/a").write_text("a")
+    half = one.provider.object(one.query.replace("model", "half/a"))
+    half.store_object()
+    one.provider.found.clear()
+    asked = {
+        key: one.provider.object(f"s3://{one.bucket}/{key}")._find() for key in (one.key, f"{one.key}/a", half.key)
+    }
+    one.provider.found.clear()
+    cache = IOCache(20)
+    asyncio.run(one.inventory(cache))
+    for key, found in asked.items():
+        assert one.provider.found[key] == found
+        path = key.removeprefix("grid/")
+        assert cache.exists_in_storage[path]
+        assert cache.size[path] == found.size
+        assert cache.mtime[path].storage() == found.mtime
+    assert not cache.exists_in_storage["results/half"]  # a folder without its last file
+    assert "results/half" not in one.provider.found
 
 
 def test_an_interrupted_upload_leaves_no_folder(folder, monkeypatch):
@@ -245,7 +273,6 @@ def test_a_copy_for_planning_is_of_what_is_stored(folder, server):
         Path("results/selection").write_text("local")
         assert selection.copy_aside(Path("aside")).read_text() == content
     selection.remove()
-    selection.provider.copies.clear()
     with pytest.raises(UserError, match="results/selection: no such object"):
         selection.copy_aside(Path("aside"))
 

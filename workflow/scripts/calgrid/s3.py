@@ -51,7 +51,7 @@ def use(workflow: Any) -> None:
 
     from calgrid.s3_objects import StoredResult
 
-    provider.prefix, provider.local_prefix, provider.copies = prefix, Path(), {}
+    provider.local_prefix, provider.prefix, provider.found, provider.copies = Path(), prefix, {}, {}
     provider.get_storage_object_cls = lambda: StoredResult
     modifier = workflow.modifier.path_modifier
     modifier.modify = partial(_modify, modifier, modifier.modify)
