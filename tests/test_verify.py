@@ -13,8 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
-from conftest import TINY
-from workflow import ROOT, Workflow
+from workflow import ROOT, TINY, Workflow
 
 import verify as program
 from calgrid import config, files, versions

@@ -4,7 +4,7 @@ import time
 
 import polars as pl
 from cluster import run as slurm
-from conftest import SlurmRun
+from slurm_run import SlurmRun
 from workflow import ROOT
 
 from calgrid.sections import BASE

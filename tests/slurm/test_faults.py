@@ -8,7 +8,7 @@ import time
 import pytest
 from cluster import run as slurm
 from cluster import wait
-from conftest import SlurmRun, record
+from slurm_run import SlurmRun, record
 
 SMOOTHINGS = ("0.0", "0.1", "0.2", "0.3", "0.4")
 STEPS = 160
