@@ -222,7 +222,7 @@ def test_garbage_everywhere_is_named_without_a_traceback(store, capsys, monkeypa
     [
         ({"training": {"epochs": 2}}, TRAIN, "training.epochs: made with 1, now 2"),
         ({"training": {"max_length": 99}}, PACKED, "training.max_length"),
-        ({"evaluation": {"other_bins": [7]}}, METRICS, "numbers of bins: made with 10, 15, now 7, 10"),
+        ({"evaluation": {"other_bins": [7]}}, METRICS, "numbers of bins: made with 10, 15, 30, now 7, 10"),
         ({"evaluation": {"resamples": 500}}, TESTS, "resamples: made with 1000, now 500"),
         ({"evaluation": {"posthoc_share": 0.4}}, POSTHOC, "posthoc_share"),
         ({"selection": {"lr": "1e-3"}}, SELECTION, "made with validation_loss, now 1e-3"),

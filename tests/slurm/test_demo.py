@@ -19,7 +19,7 @@ def test_all_tables(tmp_path, capsys):
 
     table = pl.read_csv(tmp_path / "results/tables/table1.csv")
     assert set(table["model"]) == {"tiny-gemma2", "tiny-llama"}
-    assert set(table["sft"]) == {BASE, "cldr-alpaca", "cldr-messages"}
+    assert set(table["sft"]) == {BASE, "cldr-alpaca"}
     assert table["ece"].is_between(0, 1).all()
     assert len(list((tmp_path / "results/scores").rglob("*.parquet"))) == 2 * (1 + 2 * 2)
 

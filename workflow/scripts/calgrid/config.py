@@ -110,14 +110,6 @@ class Config(Section):
             for name in names:
                 if name not in known:
                     yield f"{field}: {name!r} is not in {where}{_suggest(name, known)}"
-        if evaluation.headline_benchmark in self.benchmarks:
-            headline = self.benchmarks[evaluation.headline_benchmark].languages
-            for language in evaluation.figure1_languages:
-                if language not in headline:
-                    yield (
-                        f"evaluation.figure1_languages: {language!r} is not in benchmark "
-                        f"{evaluation.headline_benchmark!r}{_suggest(language, headline)}"
-                    )
         anywhere = sorted({language for benchmark in self.benchmarks.values() for language in benchmark.languages})
         if evaluation.transfer_language not in anywhere:
             hint = _suggest(evaluation.transfer_language, anywhere)
