@@ -165,6 +165,30 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_file_bit_for_bit(
 # What is damaged
 
 
+def test_a_second_copy_waits_before_it_loads_the_model_and_takes_the_result(shard, monkeypatch, caplog):
+    def meanwhile(*_, **__):
+        """While this copy computes, another one starts, and waits until it has ended."""
+        command = [sys.executable, str(ROOT / "workflow/scripts/score.py"), *FLAGS]
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        copies.append(second)
+        for line in second.stderr:
+            said.append(line)
+            if "waiting for it" in line:
+                break
+        return real(*_, **__)
+
+    real, copies, said = program.load_model, [], []
+    monkeypatch.setattr(program, "load_model", meanwhile)
+    program.main([*FLAGS])
+    written = Path(OUTPUT).read_bytes()
+    said += copies[0].communicate()[1].splitlines()
+    assert copies[0].returncode == 0
+    log = "\n".join(said)
+    assert "scored by that process; nothing left to do" in log
+    assert "loading" not in log
+    assert Path(OUTPUT).read_bytes() == written
+
+
 def flip(path: Path, place: int) -> None:
     data = bytearray(path.read_bytes())
     data[place] ^= 16

@@ -14,10 +14,9 @@ def scored_cells():
 def selected_cells():
     """The base models, and the selected cells."""
     path = s3.readable(checkpoints.select.get().output[0])  # not written yet, Snakemake leaves here and comes again
-    from calgrid.selection import read_selection  # here: it imports polars
+    from calgrid.selection import read_selected  # here: it imports polars
 
-    selected = {cell for arm in read_selection(path).values() for cell in arm}
-    return [cell for cell in grid.cells(CONFIG) if cell.is_base or cell in selected]
+    return grid.with_base(CONFIG, read_selected(path))
 
 
 def tier_flags():
@@ -45,7 +44,7 @@ def figure_metrics(benchmark, smoothings=None):
 
 def compared_cells(smoothings):
     """The base models, and the selected cells of these smoothings."""
-    return [cell for cell in selected_cells() if cell.is_base or cell.smoothing in smoothings]
+    return grid.of_smoothings(selected_cells(), smoothings)
 
 
 def grid_scores(benchmark):

@@ -13,7 +13,7 @@ import argparse
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -58,29 +58,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tokens["model"] != record.get("base", record):
         raise UserError(f"--tokens {arguments.tokens}: made for another model than {arguments.model}")
     dtype = torch.bfloat16 if device().type == "cuda" else torch.float32
-    where = weights_of(arguments.model)
-    weights.check(record, arguments.model)
-    model = load_model(where, dtype, attention=arguments.attention).to(device())
-    made_by = files.provenance(
-        benchmark=tokens["benchmark"],
-        cell=asdict(cell),
-        model={name: value for name, value in record.items() if name != "curve"},
+    facts = {
+        "benchmark": tokens["benchmark"],
+        "cell": asdict(cell),
+        "model": {name: value for name, value in record.items() if name != "curve"},
         **{name: tokens[name] for name in ("prompting", "answer_words", "data", "examples", "audit")},
-        tokens_sha256=tokens["sha256"],
-        score_version=SCORE_VERSION,
-        device=str(device()),
-        dtype=str(dtype),
-        attention=model.config._attn_implementation,
-    )
-    with lease.held(arguments.output, shaping(made_by)) as done:
+        "tokens_sha256": tokens["sha256"],
+        "score_version": SCORE_VERSION,
+        "device": str(device()),
+        "dtype": str(dtype),
+    }
+    with lease.held(arguments.output, [facts, arguments.attention]) as done:
         if done:
             log.info("%s: scored by that process; nothing left to do", arguments.output)
         else:
-            score(arguments, model, made_by)
+            score(arguments, dtype, facts)
 
 
-def score(arguments: argparse.Namespace, model: Any, made_by: dict[str, Any]) -> None:
-    """Score the languages that are not finished yet, then write the whole shard."""
+def score(arguments: argparse.Namespace, dtype: torch.dtype, facts: Mapping[str, Any]) -> None:
+    """Score the languages that are not finished yet, then write the whole shard, whose provenance has `facts`."""
+    where = weights_of(arguments.model)
+    weights.check(facts["model"], arguments.model)
+    model = load_model(where, dtype, attention=arguments.attention).to(device())
+    made_by = files.provenance(**facts, attention=model.config._attn_implementation)
     finished: Path = arguments.finished
     sizes = dict(read_table(arguments.tokens, ["language"]).group_by("language").len().sort("language").iter_rows())
     missing = {language: size for language, size in sizes.items() if not is_finished(finished, language, made_by)}

@@ -4,7 +4,7 @@ A check yields reasons why an artifact is stale, and raises UserError where it i
 things that an artifact was made of is no fault of its own: it has a check of its own.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from calgrid.data_sources import values_hash
 from calgrid.errors import UserError
 from calgrid.grid import CELL_FIELDS, Cell
 from calgrid.sections import CLDR_CORPUS, CONFIDENCE_METHODS, Benchmark, Packing, Prompting
-from calgrid.selection import read_selection
+from calgrid.selection import read_selected
 from calgrid.store import METHOD_COLUMNS, QUESTION_COLUMNS, read_scores, read_table
 
 SELECTION = "results/selection.parquet"
@@ -71,7 +71,9 @@ class Expectations:
                 yield Artifact(path, partial(self._statistics, path))
 
     def _data(self) -> Iterator[Artifact]:
-        corpora = (pretrain.corpus for model in self._models() if (pretrain := self.config.models[model].pretrain))
+        corpora = (
+            pretrain.corpus for model in self.config.grid.models if (pretrain := self.config.models[model].pretrain)
+        )
         names = {*self.config.grid.sft_datasets, *(name for corpus in corpora for name in corpus)} - {CLDR_CORPUS}
         for name in sorted(names):
             yield _with_manifest(grid.sft_data(name), partial(self._sft, grid.sft_data(name), name))
@@ -100,9 +102,6 @@ class Expectations:
             path = grid.packed(model, name)
             yield _with_manifest(path, partial(self._packed, path, model, name))
 
-    def _models(self) -> Iterable[str]:
-        return self.config.grid.models
-
     def _scored(self) -> list[str]:
         """Benchmarks that are scored, content-free prompts among them."""
         benchmarks = self.config.grid.benchmarks
@@ -118,20 +117,17 @@ class Expectations:
         return grid.tokens(grid.prompt_name(self.config, languages), benchmark, model, shard)
 
     @cached_property
-    def selected(self) -> set[Cell]:
-        chosen = checks.if_readable(lambda: read_selection(SELECTION)) or {}
-        return {cell for arm in chosen.values() for cell in arm}
+    def selected_cells(self) -> list[Cell]:
+        chosen = checks.if_readable(lambda: read_selected(SELECTION)) or set()
+        return grid.with_base(self.config, chosen)
 
     @cached_property
     def scored_cells(self) -> list[Cell]:
-        every = grid.cells(self.config)
-        return [c for c in every if self.config.scoring.cells == "all" or c.is_base or c in self.selected]
+        return grid.cells(self.config) if self.config.scoring.cells == "all" else self.selected_cells
 
     @cached_property
     def compared_cells(self) -> list[Cell]:
-        smoothings = self.config.evaluation.smoothing
-        every = grid.cells(self.config)
-        return [c for c in every if c.is_base or (c in self.selected and c.smoothing in smoothings)]
+        return grid.of_smoothings(self.selected_cells, self.config.evaluation.smoothing)
 
     # Data, models and tokens
 

@@ -8,7 +8,7 @@ Imported whenever the Snakefile is parsed: nothing heavy here.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -69,6 +69,16 @@ def base_cells(config: Config) -> list[Cell]:
 def cells(config: Config) -> list[Cell]:
     """Every cell: the base models, then the tuned ones."""
     return base_cells(config) + tuned_cells(config)
+
+
+def with_base(config: Config, selected: Container[Cell]) -> list[Cell]:
+    """The base models, and those of the grid's cells that are selected."""
+    return [cell for cell in cells(config) if cell.is_base or cell in selected]
+
+
+def of_smoothings(among: Iterable[Cell], smoothings: Container[str]) -> list[Cell]:
+    """Those of some cells that are base models, or tuned with one of these smoothings."""
+    return [cell for cell in among if cell.is_base or cell.smoothing in smoothings]
 
 
 def content_free(benchmark: str) -> str:

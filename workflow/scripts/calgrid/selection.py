@@ -88,6 +88,11 @@ def read_selection(path: str | Path) -> dict[Arm, list[Cell]]:
     return found
 
 
+def read_selected(path: str | Path) -> set[Cell]:
+    """All selected cells."""
+    return {cell for arm in read_selection(path).values() for cell in arm}
+
+
 def cells_of(arm: Arm, selected: Mapping[Arm, Sequence[Cell]]) -> Sequence[Cell]:
     """The cells, one a seed, that stand for a row. Raises UserError for a row without a selected cell."""
     model, sft, smoothing = arm
