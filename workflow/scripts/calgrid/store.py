@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from calgrid import files
@@ -51,6 +50,8 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None, where: pl
         if sealed:
             rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
         else:  # of another program, and perhaps damaged: polars then may panic, with a backtrace of its own
+            import pyarrow.parquet
+
             rows = pl.DataFrame(pyarrow.parquet.read_table(path, partitioning=None)).lazy()
         return rows.filter(True if where is None else where).select(columns or pl.all()).collect()
 
