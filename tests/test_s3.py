@@ -105,7 +105,7 @@ def test_the_bucket_holds_what_the_folder_of_a_local_run_holds(server, stored, f
         str(path.relative_to(finished.folder)) for path in (finished.folder / "results").rglob("*") if path.is_file()
     }
     beside = {"results/figs/reproduction.svg", "results/figs/reproduction.png", ".snakemake/metadata.tar.gz"}
-    figures = {name for name in files if "/figs/" in name or "/logs/figures/" in name}
+    figures = {name for name in files if "/figs/" in name or "/figures/" in name}
     assert there - beside == files - figures
 
 

@@ -84,7 +84,7 @@ def option_mask(n_options: ArrayLike, shape: tuple[int, ...]) -> Booleans:
 
 def prediction(probabilities: ArrayLike) -> Integers:
     """(N,), the option with the highest probability; the first one where several tie."""
-    return _distribution(probabilities).argmax(axis=1)
+    return _first_largest(_distribution(probabilities))
 
 
 def confidence(probabilities: ArrayLike) -> Floats:
@@ -108,7 +108,7 @@ def correct(probabilities: ArrayLike, answers: ArrayLike, n_options: ArrayLike |
     """
     p = _distribution(probabilities)
     labels, _ = _labels(p, answers, n_options)
-    return p.argmax(axis=1) == labels
+    return _first_largest(p) == labels
 
 
 def entropy(probabilities: ArrayLike) -> Floats:
@@ -155,9 +155,13 @@ def bin_index(confidences: ArrayLike, n_bins: int = N_BINS) -> Integers:
     """
     c = _shares(confidences)
     _check_bins(n_bins)
-    index = (c * n_bins).astype(np.int64)
-    index -= c <= _edges(n_bins)[index]  # on an edge, or the product was rounded up to it
-    return np.maximum(index, 0)
+    return _bin_index(c, _edges(n_bins))
+
+
+def _bin_index(c: Floats, edges: Floats) -> Integers:
+    index = (c * (len(edges) - 1)).astype(np.int64)
+    index -= c <= edges.take(index)  # on an edge, or the product was rounded up to it
+    return np.maximum(index, 0, out=index)
 
 
 def equal_mass_starts(values: Floats, n_bins: int) -> Integers:
@@ -194,7 +198,7 @@ def bins(confidences: ArrayLike, hits: ArrayLike, n_bins: int = N_BINS, *, equal
     else:
         edges = _edges(n_bins)
         lower, upper = edges[:-1], edges[1:]
-        index = bin_index(c, n_bins)
+        index = _bin_index(c, edges)
         count = np.bincount(index, minlength=n_bins)
         total, hit = (np.bincount(index, weights=sums, minlength=n_bins) for sums in (c, right))
     with np.errstate(invalid="ignore"):  # 0/0 = NaN: the mean over no question
@@ -434,6 +438,17 @@ def _largest(values: Floats) -> Floats:
     return reduce(np.maximum, values.T)
 
 
+def _first_largest(values: Floats) -> Integers:
+    """(N,), the column of the first maximum of each row; likewise, as `argmax(axis=1)`."""
+    columns = values.T
+    narrow = np.min_scalar_type(len(columns))  # of one byte: what is written and read again stays in the cache
+    largest, place = columns[0], np.zeros(len(values), dtype=narrow)
+    for k in range(1, len(columns)):
+        np.maximum(place, np.multiply(columns[k] > largest, k, dtype=narrow), out=place)
+        largest = np.maximum(largest, columns[k])
+    return place.astype(np.int64)
+
+
 def _total(values: NDArray[Any], dtype: Any = None) -> NDArray[Any]:
     """(N,), sums of the rows; likewise, and added from left to right, so that padding changes no bit."""
     return reduce(np.add, values.T if dtype is None else values.T.astype(dtype))
@@ -462,9 +477,8 @@ def _shares(confidences: ArrayLike) -> Floats:
     c = np.asarray(confidences, dtype=np.float64)
     if c.ndim != 1 or c.size == 0:
         raise ValueError(f"confidences have shape {c.shape}, expected (questions,) and at least one question")
-    wrong = ~((c >= 0) & (c <= 1))
-    if wrong.any():
-        row = int(np.argmax(wrong))
+    if not (c.min() >= 0 and c.max() <= 1):  # NaN fails every comparison
+        row = int(np.argmin((c >= 0) & (c <= 1)))
         raise ValueError(f"the confidence of question {row} is {c[row]}, expected a value in [0, 1]")
     return c
 
@@ -473,6 +487,6 @@ def _hits(hits: ArrayLike, c: Floats) -> Floats:
     right = np.asarray(hits, dtype=np.float64)
     if right.shape != c.shape:
         raise ValueError(f"hits have shape {right.shape}, expected {c.shape}: one a question")
-    if not np.isin(right, (0.0, 1.0)).all():
+    if not ((right == 0) | (right == 1)).all():
         raise ValueError("hits must be true or false (1 or 0) throughout")
     return right
