@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from workflow import TINY, Workflow
 
+from calgrid import theme
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -22,3 +24,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
     workflow = Workflow(tmp_path_factory.mktemp("finished"), *TINY)
     workflow.run("all")
     return workflow
+
+
+@pytest.fixture(autouse=True)
+def figures_keep_to_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each figure that a test draws is checked against Vega-Lite's schema, which `theme.save` leaves out."""
+    import altair as alt
+
+    save = theme.save
+
+    def checked(chart, paths):
+        alt.VConcatChart.from_dict(chart) if isinstance(chart, dict) else chart.to_dict(validate=True)
+        save(chart, paths)
+
+    monkeypatch.setattr(theme, "save", checked)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,9 +15,6 @@ from calgrid.metrics import judge
 from calgrid.sections import ALL, BASE, NONE
 from calgrid.selection import Arm, cells_of
 from calgrid.store import read_scores
-
-if TYPE_CHECKING:
-    import altair as alt
 
 DRAWS = 1000  # of the bootstrap
 BAND = (0.025, 0.975)  # quantiles of its accuracies: a 95 % interval
@@ -225,7 +222,7 @@ def accuracy_band(
     return band[0], band[1]
 
 
-def reliability_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> "alt.VConcatChart":
+def reliability_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> dict[str, Any]:
     """Draw what `reliability` returns: a row an SFT set, a column a model."""
     smoothings = numbers["smoothing"].unique(maintain_order=True).to_list()
     styles = theme.styled(smoothings, "series", "give fewer to --smoothings")
@@ -234,7 +231,7 @@ def reliability_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]
     return panels.grid(numbers, layout, names, theme.title(title, subtitle))
 
 
-def languages_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> "alt.VConcatChart":
+def languages_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> dict[str, Any]:
     """Figure 1 of the paper: base against tuned without smoothing; a row a model, a column a language."""
     smoothings = numbers["smoothing"].unique(maintain_order=True).to_list()
     layout = panels.Layout("model", "language", theme.styled(smoothings, "series", "give fewer"), SMALL)

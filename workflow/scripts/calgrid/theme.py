@@ -149,15 +149,16 @@ def legend(entries: Mapping[str, Style], width: int) -> "alt.LayerChart":
     return alt.LayerChart(layer=layers).properties(width=width, height=y + 8, view=alt.ViewConfig(stroke=None))
 
 
-def save(chart: "alt.TopLevelMixin", paths: Iterable[Path]) -> None:
-    """Write a chart to each path, as SVG or PNG (three pixels a point) by its suffix; offline, by vl-convert.
+def save(chart: "alt.TopLevelMixin | dict[str, Any]", paths: Iterable[Path]) -> None:
+    """Write a chart, or a Vega-Lite specification, to each path, as SVG or PNG (three pixels a point) by its suffix.
 
-    Not by the chart's own `save`, which checks the whole against Vega-Lite's schema once more; the tests do that.
+    Offline, by vl-convert; not by the chart's own `save`, which checks the whole against Vega-Lite's schema once more:
+    the tests do that.
     """
     import altair as alt
     import vl_convert
 
-    spec = chart.to_dict(validate=False)
+    spec = chart if isinstance(chart, dict) else chart.to_dict(validate=False)
     version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     for path in paths:
         if path.suffix not in FORMATS:
