@@ -73,11 +73,11 @@ def grid(numbers: pl.DataFrame, layout: Layout, names: Mapping[str, str], title:
         for column in columns:
             panel = numbers.filter(pl.col(layout.row) == row, pl.col(layout.column) == column)
             first = column == columns[0]
-            diagrams.append(_diagram(panel, layout, labelled=first))
-            histograms.append(_histogram(panel, layout, labelled=first))
+            diagrams.append(layout.spec(_diagram(panel, layout, labelled=first)))
+            histograms.append(layout.spec(_histogram(panel, layout, labelled=first)))
         rows.append(
             {
-                "concat": [layout.spec(part) for part in [*diagrams, *histograms]],
+                "concat": [*diagrams, *histograms],
                 "columns": len(columns),
                 "spacing": {"row": 6, "column": GAP},
                 "title": alt.Title(names.get(row, row), orient="left", anchor="middle", offset=8).to_dict(),
