@@ -265,6 +265,7 @@ def _bad_text(raw: dict[str, Any], rng: random.Random) -> str:
         ("evaluation", "confidence_method"): ("margin", None, ["sum"], "Sum"),
         ("evaluation", "headline_benchmark"): ("mmlu", None, "../x", []),
         ("evaluation", "transfer_language"): ("xx", None, "", ["en"]),
+        ("evaluation", "figure1_languages"): (["xx"], "en", [None], [["en"]]),
         ("evaluation", "table_metrics"): ([], ["f1"], "ece", [None]),
     }
     path = rng.choice(list(bad))

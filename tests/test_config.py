@@ -130,6 +130,11 @@ MISTAKES = [
         "eng",
         "evaluation.transfer_language: 'eng' is in no benchmark; did you mean 'en'?",
     ),
+    (
+        "evaluation/figure1_languages",
+        ["yo", "eng"],
+        "evaluation.figure1_languages: 'eng' is in no benchmark; did you mean 'en'?",
+    ),
     ("benchmarks/global_mmlu+content_free", {}, "'global_mmlu+content_free': use letters, digits"),
     ("scoring/shots", -1, "scoring.shots: -1: input should be greater than or equal to 0"),
     ("benchmarks/global_mmlu/example_split", "test", "example_split: 'test' is the split that is scored; name another"),

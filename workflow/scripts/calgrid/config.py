@@ -111,9 +111,13 @@ class Config(Section):
                 if name not in known:
                     yield f"{field}: {name!r} is not in {where}{_suggest(name, known)}"
         anywhere = sorted({language for benchmark in self.benchmarks.values() for language in benchmark.languages})
-        if evaluation.transfer_language not in anywhere:
-            hint = _suggest(evaluation.transfer_language, anywhere)
-            yield f"evaluation.transfer_language: {evaluation.transfer_language!r} is in no benchmark{hint}"
+        for field, languages in (
+            ("transfer_language", [evaluation.transfer_language]),
+            ("figure1_languages", evaluation.figure1_languages),  # of these, the grid need not report all
+        ):
+            for language in languages:
+                if language not in anywhere:
+                    yield f"evaluation.{field}: {language!r} is in no benchmark{_suggest(language, anywhere)}"
         if grid.languages != (ALL,):
             chosen = [self.benchmarks[name] for name in grid.benchmarks if name in self.benchmarks]
             known_languages = sorted({language for benchmark in chosen for language in benchmark.languages})
