@@ -24,8 +24,9 @@ demo: .venv/installed
 	@echo "Figures: $$(ls results/figs/reliability_*.svg | tr '\n' ' ')"
 	@echo "More:    snakemake --configfile config/demo.yaml --cores $(CORES) all_figures"
 
+# A file's tests stay together, for what they share; four processes take 5 GB.
 test: .venv/installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 4 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check
