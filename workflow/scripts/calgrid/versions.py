@@ -6,6 +6,7 @@ Cheap stages take a hash of their code. Both are parameters of the rules, which 
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from calgrid.files import content_hash
@@ -22,14 +23,22 @@ SCORE_VERSION = 2  # 2: byte counts, greedy flags, letter mass, boundary merges;
 
 def program_hash(program: Path) -> str:
     """A hash of a program and of every calgrid module that it imports, directly or not."""
-    library = Path(__file__).parent
     files = {program}
     pending = [program]
     while pending:
-        for node in ast.walk(ast.parse(pending.pop().read_bytes())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "calgrid":
-                inside = node.module.split(".")[1:] if node.module else []
-                found = {library / f"{name}.py" for name in inside or [alias.name for alias in node.names]} - files
-                files |= found
-                pending += found
+        found = _imported(pending.pop()) - files
+        files |= found
+        pending += found
     return content_hash(*sorted(files))  # as paths: a program and a module may share a name
+
+
+@cache  # each start of Snakemake asks for twenty programs, which share most of their modules
+def _imported(file: Path) -> frozenset[Path]:
+    """The calgrid modules that a file imports itself, anywhere in it."""
+    library = Path(__file__).parent
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "calgrid":
+            inside = node.module.split(".")[1:] if node.module else []
+            found |= {library / f"{name}.py" for name in inside or [alias.name for alias in node.names]}
+    return frozenset(found)
