@@ -31,8 +31,8 @@ def test_all_tables(tmp_path, capsys):
     with capsys.disabled():
         print(
             f"\nall tables after {seconds:.0f} s; {len(on_slurm)} jobs of Slurm took {sum(on_slurm)} s, "
-            f"{statistics.median(on_slurm):.0f} s at the median, and by the benchmark files the {len(programs)} programs "
-            f"in them {sum(programs):.0f} s, {statistics.median(programs):.1f} s at the median"
+            f"{statistics.median(on_slurm):.0f} s at the median, and by the benchmark files the {len(programs)} "
+            f"programs in them {sum(programs):.0f} s, {statistics.median(programs):.1f} s at the median"
         )
     assert run.log.count("has been submitted with SLURM jobid") == len(on_slurm)
     assert len(files) >= 50
