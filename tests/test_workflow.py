@@ -71,6 +71,14 @@ def test_one_figure_asks_for_its_languages_shard_alone(tmp_path):
     assert {path.split("/")[2] for path in plan["score"]} == {"benchmark=mmlu_prox"}
 
 
+@pytest.mark.parametrize("scored", ["all", "selected"])
+def test_a_figure_of_base_models_waits_for_no_training(tmp_path, scored):
+    figure = "results/figs/mmlu_prox/base/reliability_zu.svg"
+    plan = Workflow(tmp_path).plan(figure, settings={"scoring": {"cells": scored}})
+    assert {cell.sft for cell in cells(plan["score"])} == {"base"}
+    assert not {"train", "select", "pack"} & set(plan)
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [

@@ -63,7 +63,7 @@ rule figure1:
 
 rule language_figure:
     input:
-        selection="results/selection.parquet",
+        selection=lambda w: [] if w.sft == BASE else "results/selection.parquet",  # base models wait for no training
         scores=lambda w: language_scores(w.benchmark, w.language, figure_sft_datasets(w.sft)),
     output:
         figure(
@@ -82,11 +82,12 @@ rule language_figure:
     conda:
         "../../envs/calgrid.yaml"
     params:
+        selection=lambda w, input: ["--selection", input.selection] if input.selection else [],
         flags=figure_flags(),
         code=code("reliability.py"),
     shell:
         "python $SCRIPTS/reliability.py --benchmark {wildcards.benchmark:q} --language {wildcards.language:q}"
-        " --sft {wildcards.sft:q} --selection {input.selection} --scores {input.scores:q} {params.flags:q}"
+        " --sft {wildcards.sft:q} {params.selection:q} --scores {input.scores:q} {params.flags:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 

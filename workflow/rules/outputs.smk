@@ -83,7 +83,7 @@ def language_scores(benchmark, language, sft_datasets):
     smoothings = CONFIG.evaluation.smoothing
     return [
         grid.scores(benchmark, cell.path, shard)
-        for cell in scored_cells()
+        for cell in (scored_cells() if sft_datasets else grid.base_cells(CONFIG))
         if cell.is_base or (cell.sft in sft_datasets and cell.smoothing in smoothings)
     ]
 

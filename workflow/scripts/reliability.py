@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--sft", nargs="*", default=[BASE], help="rows, in this order; base: the base models alone (default)"
     )
     parser.add_argument("--smoothings", nargs="*", default=[], help="label smoothings to compare, in this order")
-    parser.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
+    parser.add_argument("--selection", type=Path, help="which learning rates to show; not for base models alone")
     parser.add_argument(
         "--scores", required=True, nargs="+", type=Path, help="scores that hold the language; of other cells too"
     )
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.models,
         arguments.sft or [BASE],
         arguments.smoothings,
-        read_selection(arguments.selection),
+        read_selection(arguments.selection) if arguments.selection else {},
         by_cell(arguments.scores, arguments.benchmark),
         language=arguments.language,
         method=arguments.confidence_method,
