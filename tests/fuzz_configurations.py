@@ -190,7 +190,7 @@ def _bad_number(raw: dict[str, Any], rng: random.Random) -> str:
         ("audit", "bos"): (1, -0.1, float("nan")),
         ("grid", "smoothing"): ([1.0], [-0.1], ["a"], [float("nan")], [], [0.1, "0.10"], 0.1, [None], [[0.1]], [True]),
         ("grid", "lr"): ([0], [-1e-5], ["nan"], ["inf"], [1e-5, "0.00001"], [], "1e-5", [None], [1e-400], [True]),
-        ("grid", "seeds"): ([-1], [1.5], ["a"], [], [0, 0], [10**20], [None]),
+        ("grid", "seeds"): ([-1], [1.5], ["a"], [], [0, 0], [10**20], [None], [True]),
     }
     path = rng.choice(list(fields))
     put(raw, path, value := rng.choice(fields[path]))

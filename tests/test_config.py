@@ -43,6 +43,7 @@ MISTAKES = [
     ("grid/lr", [True], "grid.lr.0: True: write a number"),
     ("grid/lr", ["1e-5", 0.00001], "grid.lr: 1e-5 stands twice (two spellings of one number count as one)"),
     ("grid/models", ["gemma2-2b", "gemma2-2b"], "grid.models: gemma2-2b stands twice"),
+    ("grid/seeds", [True], "grid: seeds: True: write a number; YAML reads yes"),
     ("grid/seeds", [-1], "grid.seeds.0: -1: input should be greater than or equal to 0"),
     (
         "grid/learning_rates",
@@ -144,7 +145,7 @@ MISTAKES = [
     ("device/score_attention", "flash", "device.score_attention: 'flash': input should be 'auto', 'eager', 'sdpa' or"),
     ("data/max_rejected_share", 1, "data.max_rejected_share: 1: input should be less than 1"),
     ("grid/smoothing", 0.1, "grid.smoothing: 0.1: write a list, such as [0.1]"),
-    ("grid/languages", ["en", False], "grid.languages.1: False: YAML reads yes, no, on and off as true and false"),
+    ("grid/languages", ["en", False], "grid.languages.1: False: YAML reads yes, no, on, off as true and false"),
     ("training/epochs", True, "training: epochs: True: write a number; YAML reads yes"),
     (
         "models/gemma2-2b",
@@ -218,6 +219,23 @@ def test_files_are_merged_as_snakemake_merges_them(tmp_path):
         extra.write_text(text)
         with pytest.raises(UserError, match=r"extra.yaml: not readable as a configuration"):
             settings.read([ROOT / "config/config.yaml", extra])
+
+
+def test_mistakes_come_with_their_files(tmp_path):
+    files = [ROOT / "config/config.yaml", tmp_path / "extra.yaml"]
+    files[1].write_text(
+        "grid: {lr: [1e-5]}\nmodels: {gemma2-2b: {path: /data/gemma}}\ngrid: {seeds: [0], seeds: [1]}\n"
+    )
+    with pytest.raises(UserError) as error:
+        settings.read(files)
+    for line in ("grid: stands twice; put both together", "grid.seeds: stands twice; put both together"):
+        assert f"\n  {files[1]}: {line}\n" in str(error.value)
+    assert str(error.value).endswith(f"\nIt is made of: {files[0]}, {files[1]}")
+    files[1].write_text("models: {gemma2-2b: {path: /data/gemma}}\n")
+    with pytest.raises(UserError, match=r"to replace what config/config.yaml has: `hub: null, revision: null` beside"):
+        settings.read(files)
+    files[1].write_text(f"models: {{gemma2-2b: {{path: {ROOT}, hub: null, revision: null}}}}\n")
+    assert settings.read(files).models["gemma2-2b"].path == str(ROOT)
 
 
 def test_every_mistake_is_reported_at_once():

@@ -15,7 +15,7 @@ from calgrid import config as configuration
 from calgrid import grid, s3, slurm, versions
 from calgrid.cli import settings_flags
 from calgrid.errors import UserError
-from calgrid.files import sampled_hash
+from calgrid.files import read_json, sampled_hash
 from calgrid.grid import BASE_CELL, CELL, Cell
 from calgrid.sections import (
     BASE,
@@ -38,7 +38,7 @@ PATHS = [*COMMANDS, str(Path(sys.executable).parent), os.environ.get("PATH", "")
 os.environ.update(SCRIPTS=SCRIPTS, PATH=os.pathsep.join(PATHS))
 
 try:
-    CONFIG = configuration.load(config)
+    CONFIG = configuration.load(config, workflow.configfiles)
     s3.use(workflow)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -119,7 +119,18 @@ def record(wildcards):
 def prepared(names):
     """Prepared data as inputs: the manifests decide about reruns, the (large) data only have to be there."""
     names = list(names)
-    return [*map(grid.manifest, names), *map(ancient, names)]
+    return [*(undamaged(grid.manifest(name)) for name in names), *map(ancient, names)]
+
+
+@cache
+def undamaged(manifest):
+    """A manifest, which decides about reruns. A damaged one is refused here: no job may take it for a changed one."""
+    if Path(manifest).exists():
+        try:
+            read_json(manifest)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+    return manifest
 
 
 def training_data(wildcards):

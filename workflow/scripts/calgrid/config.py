@@ -4,16 +4,17 @@ The catalogue (`models`, `sft_datasets`, `benchmarks`) says what exists; the sel
 The selection consists of lists only, so that a second configuration file, which Snakemake merges over the first
 one key by key, replaces it wholly. Every mistake becomes a line that names the field, the value and the remedy.
 
-Imported whenever the Snakefile is parsed: nothing heavier than pydantic here.
+Imported whenever the Snakefile is parsed: nothing heavier than pydantic here (Snakemake itself has yaml).
 """
 
 import difflib
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
+import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from calgrid.errors import UserError
@@ -194,28 +195,55 @@ def read(paths: Iterable[str | Path]) -> Config:
     from snakemake.utils import update_config
 
     merged: dict[str, Any] = {}
+    paths = list(paths)
     for path in paths:
         try:
             update_config(merged, load_configfile(Path(path)))
         except Exception as error:  # of the readers of YAML, JSON and templates, each with kinds of its own
             raise UserError(f"{path}: not readable as a configuration ({_shown(str(error), plain=True)})") from None
-    return load(merged)
+    return load(merged, paths)
 
 
-def load(raw: Mapping[str, Any]) -> Config:
-    """Check a configuration as Snakemake read it.
+def load(raw: Mapping[str, Any], paths: Iterable[str | Path] = ()) -> Config:
+    """Check a configuration as Snakemake read it from files and merged it.
 
-    Raises UserError with a line for each mistake: field, value, remedy.
+    Raises UserError with a line for each mistake: field, value, remedy; and the files.
     """
-    if unfit := list(_unfit(raw)):
-        raise UserError(HEAD + "\n".join(f"  {line}" for line in unfit))
+    paths = list(paths)
+    if unfit := [*_unfit(raw), *(line for path in paths for line in _repeated_keys(path))]:
+        raise _unusable(unfit, paths)
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         # pydantic counts the usable items only, and so calls a list of unusable ones too short as well
         errors = [e for e in error.errors() if e["type"] != "too_short" or not e["input"]]
-        lines = sorted({line for e in errors for line in _explain(e)})
-        raise UserError(HEAD + "\n".join(f"  {line}" for line in lines)) from None
+        raise _unusable(sorted({line for e in errors for line in _explain(e)}), paths) from None
+
+
+def _unusable(lines: Iterable[str], paths: Sequence[str | Path]) -> UserError:
+    files = f"\nIt is made of: {', '.join(map(str, paths))}" if paths else ""
+    return UserError(HEAD + "\n".join(f"  {line}" for line in lines) + files)
+
+
+def _repeated_keys(path: str | Path) -> Iterable[str]:
+    """Lines for keys that stand twice in a section of a file, of which readers of YAML drop all but the last."""
+    try:
+        pending = [("", yaml.compose(Path(path).read_bytes(), yaml.CSafeLoader))]
+    except yaml.YAMLError:  # JSON that is no YAML
+        return
+    seen = set()  # an anchor can stand in several places, even in itself
+    while pending:
+        field, node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += [(f"{field}.{place}", item) for place, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                yield f"{path}: {f'{field}.{name}'.lstrip('.')}: stands twice; put both together"
+            pending += [(f"{field}.{key.value}", value) for key, value in node.value]
 
 
 def _unfit(value: Any, field: str = "", above: tuple[int, ...] = ()) -> Iterable[str]:
@@ -270,7 +298,7 @@ def _explain(error: Any) -> list[str]:
     if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
         return [f"{field}: {_shown(error['input'])}: write a section, with keys below it"]
     if error["type"] == "string_type" and isinstance(error["input"], bool):
-        return [f"{field}: {error['input']}: YAML reads yes, no, on and off as true and false; put quotes around it"]
+        return [f"{field}: {error['input']}: YAML reads yes, no, on, off as true and false; put quotes around it"]
     if isinstance(error["input"], dict):
         return [f"{field}: {message}"]
     return [f"{field}: {_shown(error['input'])}: {message[0].lower() + message[1:]}"]

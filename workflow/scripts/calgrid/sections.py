@@ -121,6 +121,10 @@ LearningRate = Annotated[str, BeforeValidator(canonical_lr, json_schema_input_ty
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _takes_numbers(annotation: Any) -> bool:
+    return annotation in (int, float) or any(map(_takes_numbers, get_args(annotation)))
+
+
 class Section(BaseModel):
     """A part of the configuration: immutable, and without room for keys that nobody reads."""
 
@@ -131,8 +135,11 @@ class Section(BaseModel):
     def _no_truth_for_a_number(cls, values: Any) -> Any:
         for name, value in values.items() if isinstance(values, dict) else ():
             field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field and field.annotation in (int, float):
-                raise ValueError(f"{name}: {value}: write a number; YAML reads yes, no, on and off as true and false")
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, bool) and field and _takes_numbers(field.annotation):
+                    raise ValueError(
+                        f"{name}: {item}: write a number; YAML reads yes, no, on and off as true and false"
+                    )
         return values
 
 
@@ -161,9 +168,12 @@ class Source(Section):
     def _one_origin(self) -> Self:
         origins = self._origins()
         if sum(origin is not None for origin in origins.values()) != 1:
-            raise ValueError(f"give exactly one of {', '.join(origins)}")
+            raise ValueError(
+                f"give exactly one of {', '.join(origins)}; to replace what config/config.yaml has: "
+                "`hub: null, revision: null` beside `path`"
+            )
         if self.revision and not self.hub:
-            raise ValueError("a revision goes with `hub` only")
+            raise ValueError("a revision goes with `hub` only; with `path`, write `revision: null`")
         if self.hub is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", self.hub, re.ASCII):
             raise ValueError(f"hub: {self.hub!r} is no Hub id; write one such as google/gemma-2-2b")
         if self.hub and not re.fullmatch(COMMIT, self.revision or ""):
@@ -436,7 +446,7 @@ class Evaluation(Section):
         ("0.0", "0.1"), min_length=1, description="what the overall tables and reliability figures compare"
     )
     t_test: TTest = Field("paired", description="Student's t-test over languages: paired, independent or welch")
-    resamples: int = Field(1000, ge=100, description="resamples of the bootstrap over questions")
+    resamples: int = Field(1000, ge=100, le=1_000_000, description="resamples of the bootstrap over questions")
     alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="level of significance")
     correction: Correction = Field("none", description="none, or holm: italics by tests corrected for their number")
     posthoc_methods: tuple[ConfidenceMethod, ...] = Field(
