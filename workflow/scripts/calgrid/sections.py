@@ -218,7 +218,7 @@ class Pretraining(Section):
     hidden_size: int = Field(128, ge=16, multiple_of=8, description="width of the model: four heads of even width")
     layers: int = Field(2, ge=1, description="number of layers")
     steps: int = Field(1200, ge=1, description="optimiser steps")
-    batch_size: int = Field(4, ge=1, description="rows a step")
+    batch_size: int = Field(4, ge=1, le=1_000_000, description="rows a step")
     row_length: int = Field(128, ge=16, description="tokens a row")
     lr: float = Field(1e-2, gt=0, description="peak learning rate")
     seed: int = Field(0, ge=0, description="seed of initialisation and order")
@@ -341,7 +341,7 @@ class Training(Packing):
     """How each cell is fine-tuned. Defaults: the paper's, and Wang et al. (2023) where it is silent."""
 
     epochs: int = Field(2, ge=1, description="passes over the training part")
-    batch_size: int = Field(128, ge=1, description="conversations an optimiser step")
+    batch_size: int = Field(128, ge=1, le=1_000_000, description="conversations an optimiser step")
     warmup_share: Share = Field(0.02, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     beta1: Share = Field(0.9, description="AdamW's first beta")
