@@ -412,6 +412,25 @@ def test_a_stricter_audit_is_enforced_without_another_tokenising(finished, tmp_p
     assert manifest.exists()
 
 
+def test_a_damaged_manifest_is_refused_and_trains_nothing_again(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    workflow = Workflow(tmp_path, *TINY)
+    manifest = Path("results/packed/model=tiny-llama/cldr-alpaca.json")
+    text = (tmp_path / manifest).read_text()
+    (tmp_path / manifest).write_text(text[: len(text) // 2])
+    cell = "model=tiny-llama/sft=cldr-alpaca/smoothing=0.1/lr=1e-3/seed=0"
+    trained = tmp_path / f"results/models/{cell}/train.json"
+    record = trained.read_text()
+    (tmp_path / "results/tables/table1.csv").unlink()  # something to do
+    done = workflow.run("all_tables", check=False)
+    assert done.returncode
+    assert re.search(f"error: {manifest}: not readable as JSON .*; delete it and run again", done.stderr)
+    assert trained.read_text() == record
+    (tmp_path / manifest).unlink()
+    workflow.run(str(manifest))
+    assert not {"train", "score"} & set(workflow.plan("all_tables"))
+
+
 def test_with_one_learning_rate_the_selected_cells_are_all(finished):
     assert finished.plan("all", settings={"scoring": {"cells": "selected"}}) == {}
 

@@ -61,9 +61,11 @@ wildcard_constraints:
 
 
 def check_start():
-    """Before anything runs: no jobs of an earlier start are in Slurm's queue, and the profile has taken effect."""
+    """Before anything runs: no manifest is damaged, no job of an earlier start in Slurm's queue, the profile in effect."""
     if not workflow.is_main_process:
         return
+    if DAMAGED:
+        raise WorkflowError("\n".join(DAMAGED))
     try:
         slurm.check_queue(Path.cwd())
         warning = slurm.check_profile(
@@ -122,14 +124,21 @@ def prepared(names):
     return [*(undamaged(grid.manifest(name)) for name in names), *map(ancient, names)]
 
 
+DAMAGED = []  # manifests, with reasons
+
+
 @cache
 def undamaged(manifest):
-    """A manifest, which decides about reruns. A damaged one is refused here: no job may take it for a changed one."""
-    if Path(manifest).exists():
+    """A manifest, which decides about reruns. A damaged one is named, and no job starts that would take it for changed.
+
+    Raised here, Snakemake would only take what depends on it for files that no rule makes.
+    """
+    if workflow.is_main_process and Path(manifest).exists():
         try:
             read_json(manifest)
         except UserError as error:
-            raise WorkflowError(str(error)) from None
+            DAMAGED.append(str(error))
+            print(f"error: {error}", file=sys.stderr)
     return manifest
 
 
