@@ -12,6 +12,10 @@ from workflow import ROOT
 TEXT = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
 ELSEWHERE = {  # messages of other tools: the module that has them
     "Directory cannot be locked.": "snakemake.exceptions",
+    "file is not valid JSON or YAML": "snakemake.common.configfile",
+    "No rule to produce": "snakemake.exceptions",
+    "marked for report but does not exist": "snakemake.report",
+    "Failed to run sinfo": "snakemake_executor_plugin_slurm.partitions",
     "The files below seem to be incomplete.": "snakemake.exceptions",
     "completed successfully, but some output files are missing": "snakemake.exceptions",
 }

@@ -431,6 +431,16 @@ def test_a_damaged_manifest_is_refused_and_trains_nothing_again(finished, tmp_pa
     assert not {"train", "score"} & set(workflow.plan("all_tables"))
 
 
+def test_a_quiet_run_names_what_failed(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    scores = next((tmp_path / "results/scores").rglob("low.parquet"))
+    scores.write_bytes(scores.read_bytes()[:-100])
+    done = Workflow(tmp_path, *TINY).run("all_tables", "--quiet", "all", check=False)
+    assert done.returncode
+    message = rf"results/logs/metrics/.*\.log: error: {scores.relative_to(tmp_path)}: .*; delete it and run again"
+    assert re.search(message, done.stderr)
+
+
 def test_with_one_learning_rate_the_selected_cells_are_all(finished):
     assert finished.plan("all", settings={"scoring": {"cells": "selected"}}) == {}
 

@@ -3,11 +3,13 @@ import os
 import re
 import shlex
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+STARTED = time.time()
 SCRIPTS = f"{workflow.basedir}/workflow/scripts"
 sys.path.insert(0, SCRIPTS)
 
@@ -48,6 +50,10 @@ onstart:
     check_start()
 
 
+onerror:
+    tell_errors()
+
+
 wildcard_constraints:
     model=r"[^/=]+",
     sft=r"[^/=]+",
@@ -75,6 +81,17 @@ def check_start():
         raise WorkflowError(str(error)) from None
     if warning:
         print(warning, file=sys.stderr)
+
+
+def tell_errors():
+    """What failed, where Snakemake was told to be quiet about everything: the messages of the jobs' logs since the start."""
+    if "ALL" not in {kind.name for kind in workflow.output_settings.quiet or ()}:
+        return
+    for log in Path("results/logs").rglob("*.log"):
+        if log.stat().st_mtime >= STARTED:
+            last = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
+            if last.startswith("error: "):
+                print(f"{log}: {last}", file=sys.stderr)
 
 
 def code(program):
