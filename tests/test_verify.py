@@ -295,13 +295,19 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(store):
     assert (finding.kind, finding.path, finding.repair) == ("missing", METRICS, f"snakemake -- {METRICS}")
 
 
+def test_cells_that_the_grid_has_now_too_are_made_by_the_next_run(store):
+    missing = of("missing", found({"grid": {"smoothing": ["0.0", "0.1", "0.3"]}}))
+    (reason,) = missing.values()
+    assert reason.startswith("not made yet: ")
+
+
 @pytest.mark.parametrize("folder", ["packed", "audits", "tokens", "scores", "significance"])
 def test_what_lies_between_others_is_asked_for_by_name(store, folder):
     every = sorted(map(str, Path("results", folder).rglob("*.json" if folder == "audits" else "*.parquet")))
     shutil.rmtree(f"results/{folder}")
     (finding,) = grouped(found(), ["snakemake"])
     assert (finding.kind, finding.path, finding.count) == ("missing", every[0], len(every))
-    assert finding.reason.startswith("not there, but what is made of it is")
+    assert finding.reason.startswith("not there, while later stages are")
     words = shlex.split(finding.repair)
     assert (words[:2], sorted(words[2:])) == (["snakemake", "--"], every)
 

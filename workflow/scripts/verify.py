@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = ", ".join(f"{counts[kind]} {kind}" for kind in ("damaged", "stale", "missing", "orphaned"))
     print(f"{checked} artifacts checked{'' if arguments.deep else ' (--deep: each row and the weights too)'}: {found}")
     listing = shlex.join([*command, "-n", "--quiet", "rules", "reason", "--", "all"])
-    print(f"Tables, figures and pages are not among them; what of these is missing or out of date lists:  {listing}")
+    print(
+        f"Tables, figures and pages are not among them; this lists what of these is missing or out of date: {listing}"
+    )
     return 1 if any(finding.is_fault for finding in findings) else 0
 
 

@@ -12,7 +12,7 @@ are for `deep`. Neither network nor GPU is needed, and no model is loaded.
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,8 @@ from calgrid import files, grid, seals
 from calgrid.config import Config
 from calgrid.errors import Absent, UserError
 from calgrid.expectations import Artifact, Expectations
-from calgrid.grid import Cell
+from calgrid.grid import CELL_FIELDS, Cell
+from calgrid.sections import BASE
 from calgrid.tables import read_csv
 
 Kind = Literal["damaged", "stale", "missing", "orphaned"]
@@ -35,6 +36,10 @@ SETTLED = ("pretrained", "tokens", "checkpoints")  # those that settings decide 
 ORDER = (  # stages in the order in which they are made
     *("data", "pretrained", "models/**/base.json", "tokens", "audits", "packed", "models/**/train.json"),
     *("selection.parquet", "scores", "metrics", "posthoc", "significance", "intervals"),
+)
+SHARED: tuple[tuple[str, ...], ...] = (  # by which names artifacts of later stages are found
+    *((), ("model",), ("benchmark",), ("sft",), ("model", "sft"), ("benchmark", "model")),
+    *(CELL_FIELDS, ("benchmark", *CELL_FIELDS)),
 )
 SHOWN = ("tables", "figs")
 ENDS = {".html": b"</html>", ".svg": b"</svg>", ".tex": rb"\end{table}", ".png": b"IEND\xaeB`\x82", ".json": b"}"}
@@ -119,7 +124,7 @@ def _gathered(found: Iterable[Finding], artifacts: Sequence[Artifact], snakemake
             yield finding
         elif is_needed(finding.path):  # no run makes it again while what was made of it is there, unless it is named
             trains = "; mending it trains a model again" if _trains(finding.path) else ""
-            yield replace(finding, reason=f"not there, but what is made of it is{trains}")
+            yield replace(finding, reason=f"not there, while later stages are{trains}")
         else:
             due.append(finding)
     if len(due) == 1:
@@ -133,27 +138,48 @@ def _gathered(found: Iterable[Finding], artifacts: Sequence[Artifact], snakemake
 
 
 def _needed(artifacts: Iterable[Artifact]) -> Callable[[str], bool]:
-    """Whether something that may be made of an artifact is there: of a later stage, and of its cell or of none."""
-    last: dict[str, int] = {}  # place of the latest stage by cell
+    """Whether something that may be made of an artifact is there: of a later stage, and of its cell, model or data."""
+    last: dict[Hashable, int] = {}  # place of the latest stage
+
+    def note(of: Mapping[str, str], place: int) -> None:
+        shared: list[Hashable] = [frozenset((n, of[n]) for n in names) for names in SHARED if of.keys() >= {*names}]
+        for key in shared if "seed" in of else [*shared, of.get("benchmark")]:
+            last[key] = max(last.get(key, 0), place)
+
     for artifact in artifacts:
         if any(map(os.path.lexists, artifact.paths)):
-            cell = _cell(artifact.path)
-            last[cell] = max(last.get(cell, 0), _place(artifact.path))
-    if any(Path("results/tables").glob("*.csv")):
-        last[""] = len(ORDER)
+            note(_names(artifact.path), _place(artifact.path))
+    for path in Path("results/tables").rglob("*.csv"):
+        note({"benchmark": path.parent.name} if path.parent.name != "tables" else {}, len(ORDER))
 
     def is_needed(path: str) -> bool:
-        cell = _cell(path)
-        users = [last.get(cell, 0), last.get("", 0)] if cell else last.values()
-        return max(users, default=0) > _place(path)
+        of = _names(path)
+        users = [last.get(frozenset(of.items()), 0)]
+        if {"seed", "benchmark"} <= of.keys() and (of["sft"] == BASE or _is_there(grid.train_record(_cell(of)))):
+            users.append(last.get(of["benchmark"], 0))  # what is made of all cells
+        return max(users) > _place(path)
 
     return is_needed
 
 
-def _cell(path: str) -> str:
-    """The path of the cell whose own an artifact is; empty if other cells need it too."""
-    found = re.search(r"model=[^/]*/sft=.*/seed=[^/]*", path)
-    return found[0] if found and not path.endswith("/base.json") else ""
+def _cell(of: Mapping[str, str]) -> str:
+    return Cell(**{name: of[name] for name in CELL_FIELDS}).path
+
+
+def _names(path: str) -> dict[str, str]:
+    """The benchmark, model, SFT set or cell that an artifact is of."""
+    stage, *inner = re.sub(r"\.(parquet|json)$", "", path).split("/")[1:]
+    if stage == "data":
+        of = {"sft": inner[1]} if inner[0] == "sft" else {"benchmark": inner[1]}
+    elif stage in ("pretrained", "audits"):
+        of = {"model": inner[0]}
+    elif stage in ("significance", "intervals"):
+        of = {"benchmark": inner[0]}
+    else:
+        of = dict(part.split("=", 1) for part in Path(path).parts if "=" in part and not part.startswith("prompt="))
+        of = of if not path.endswith("/base.json") else {"model": of["model"]}
+        of |= {"sft": inner[-1]} if stage == "packed" else {}
+    return of | ({"benchmark": grid.configured(of["benchmark"])} if "benchmark" in of else {})
 
 
 def _stage(path: str) -> str:
