@@ -52,9 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = ", ".join(f"{counts[kind]} {kind}" for kind in ("damaged", "stale", "missing", "orphaned"))
     print(f"{checked} artifacts checked{'' if arguments.deep else ' (--deep: each row and the weights too)'}: {found}")
     listing = shlex.join([*command, "-n", "--quiet", "rules", "reason", "--", "all"])
-    print(
-        f"Tables, figures and pages are not among them; this lists what of these is missing or out of date: {listing}"
-    )
+    print(f"Not among them: tables, figures and pages. What of these is missing or out of date is listed by: {listing}")
     return 1 if any(finding.is_fault for finding in findings) else 0
 
 
