@@ -18,7 +18,7 @@ from workflow import ROOT, TINY, Workflow
 import verify as program
 from calgrid import config, files, versions
 from calgrid.grid import Cell
-from calgrid.verify import Finding, verify
+from calgrid.verify import Finding, grouped, verify
 
 CELL = Cell("tiny-llama", "cldr-alpaca", "0.1", "1e-3", "0").path
 OTHER = Cell("tiny-llama", "cldr-alpaca", "0.0", "1e-3", "0").path
@@ -62,9 +62,16 @@ def test_a_whole_store_has_no_findings(store, deep):
 def test_nothing_is_there_yet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     findings = found()
-    assert {finding.kind for finding in findings} == {"missing"}
-    assert of("missing", findings)["results/scores"] == "not made yet: all of 3"
-    assert findings[0].repair == "snakemake -- all_tables"
+    assert findings == [Finding("missing", "results", "not made yet: all of 22", "snakemake -- all_tables", count=22)]
+
+
+def test_what_the_next_run_makes_by_itself_is_one_line(store):
+    for folder in ("tables", "figs", "scores", "metrics", "posthoc", "significance", "intervals"):
+        shutil.rmtree(f"results/{folder}")
+    (finding,) = found()
+    stages = ("scores", "metrics", "posthoc", "significance", "intervals")
+    assert finding.path == ", ".join(f"results/{stage}" for stage in stages)
+    assert (finding.reason, finding.repair) == ("not made yet: 11 of 24", "snakemake -- all_tables")
 
 
 # Damage
@@ -125,10 +132,7 @@ DAMAGES = [
     (TRAIN, replace('"validation_loss": ', '"validation_loss": 1'), "its values are not those that were written"),
     (TRAIN, copied(TRAIN.replace(CELL, OTHER)), "smoothing=0.0/lr=1e-3/seed=0/model'|the record of other weights"),
     (TRAIN, lambda path: path.write_text("[]"), "holds no record"),
-    (TRAIN, lambda path: path.unlink(), "train.json, of the same job, is not there"),
     (WEIGHTS, cut, "it has .* bytes instead of"),
-    (WEIGHTS, lambda path: path.unlink(), "no such file"),
-    (WEIGHTS, lambda path: shutil.rmtree(path.parent), "model, of the same job, is not there"),
     (WEIGHTS.replace("model.safetensors", "config.json"), cut, "it has .* bytes instead of"),
     ("results/data/benchmarks/cldr4/yo.parquet", flip, "its bytes are not those"),
     ("results/data/benchmarks/cldr4/yo.json", cut, "not readable as JSON"),
@@ -209,7 +213,7 @@ def test_garbage_everywhere_is_named_without_a_traceback(store, capsys, monkeypa
         )
     assert program.main(["--configfile", *map(str, TINY)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    checked, damaged, stale, missing = map(int, re.search(COUNTS, lines[-1]).groups())
+    checked, damaged, stale, missing = map(int, re.search(COUNTS, lines[-2]).groups())
     assert damaged >= 20
     assert damaged + stale == checked - missing  # without a selection, what is compared is not known either
 
@@ -241,6 +245,19 @@ def test_what_the_configuration_made_stale_is_named(store, settings, stale, reas
     assert named[stale].repair == f"snakemake --forcerun {stale} -- {stale}"
 
 
+def test_what_is_stale_for_the_same_reason_is_one_command(store):
+    (finding,) = grouped(found({"training": {"epochs": 2}}), ["snakemake"])
+    both = [f"results/models/{cell}/train.json" for cell in (OTHER, CELL)]
+    assert finding.repair == f"snakemake --forcerun {' '.join(both)} -- {' '.join(both)}"
+    assert "epochs: made with 1, now 2; mending it trains a model again; and 1 more of " in finding.reason
+
+
+def test_stages_are_mended_in_the_order_in_which_they_are_made(store):
+    settings = {"data": {"validation_share": 0.2}, "evaluation": {"other_bins": [7]}, "training": {"max_length": 99}}
+    stages = [Path(finding.path).parts[1] for finding in found(settings)]
+    assert [*dict.fromkeys(stages)] == ["data", "packed", "models", "metrics"]
+
+
 @pytest.mark.parametrize(
     ("version", "stale"),
     [("TRAIN_VERSION", TRAIN), ("SCORE_VERSION", SCORES), ("PREPARE_VERSION", "results/data/sft/")],
@@ -253,7 +270,7 @@ def test_code_that_was_raised_makes_stale(store, monkeypatch, version, stale):
 
 def test_another_prompt_makes_the_scores_stale_and_the_tokens_missing(store):
     findings = found({"scoring": {"prompt": "{question}\n{answer_word}:"}})
-    assert "results/tokens" in of("missing", findings)  # each of this prompt
+    assert any(path.startswith("results/tokens") for path in of("missing", findings))  # each of this prompt
     assert "scoring.prompt: made with {question}\n{options}" in of("stale", findings)[SCORES]
     assert any(path.startswith("results/tokens") for path in of("orphaned", findings))
 
@@ -278,11 +295,57 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(store):
     assert (finding.kind, finding.path, finding.repair) == ("missing", METRICS, f"snakemake -- {METRICS}")
 
 
+def test_cells_that_the_grid_has_now_too_are_made_by_the_next_run(store):
+    missing = of("missing", found({"grid": {"smoothing": ["0.0", "0.1", "0.3"]}}))
+    (reason,) = missing.values()
+    assert reason.startswith("not made yet: ")
+
+
+@pytest.mark.parametrize("folder", ["packed", "audits", "tokens", "scores", "significance"])
+def test_what_lies_between_others_is_asked_for_by_name(store, folder):
+    every = sorted(map(str, Path("results", folder).rglob("*.json" if folder == "audits" else "*.parquet")))
+    shutil.rmtree(f"results/{folder}")
+    (finding,) = grouped(found(), ["snakemake"])
+    assert (finding.kind, finding.path, finding.count) == ("missing", every[0], len(every))
+    assert finding.reason.startswith("not there, while later stages are")
+    words = shlex.split(finding.repair)
+    assert (words[:2], sorted(words[2:])) == (["snakemake", "--"], every)
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"),
+    [
+        (TRAIN, "train.json, of the same job, is not there"),
+        (WEIGHTS, "model.safetensors: no such file"),
+        (str(Path(WEIGHTS).parent), "model, of the same job, is not there"),
+    ],
+)
+def test_a_part_of_a_model_that_is_not_there_is_missing(store, lost, reason):
+    shutil.rmtree(lost) if Path(lost).is_dir() else Path(lost).unlink()
+    (finding,) = found()
+    assert (finding.kind, finding.path, finding.is_fault) == ("missing", TRAIN, True)
+    assert reason in finding.reason
+    assert finding.reason.endswith("; mending it trains a model again")
+    assert finding.repair.startswith("rm -r -- ")
+    assert finding.repair.endswith(f" && snakemake -- {TRAIN}")
+
+
+def test_a_store_of_another_configuration_is_left_alone(store):
+    findings = verify(config.read([ROOT / "config/config.yaml"]), ["snakemake"])[1]
+    assert not any("rm -r" in finding.repair for finding in findings)
+    assert findings[0].path == "results"
+    assert "of another configuration (3 trained models with it)" in findings[0].reason
+    assert "was CONFIG= (--configfile) forgotten?" in findings[0].reason
+    (other,) = of("orphaned", found({"grid": {"lr": ["2e-3"]}})).items()  # the same data
+    assert other[0] == "results"
+
+
 def test_cells_that_the_grid_has_no_more_are_orphans(store):
     findings = found({"grid": {"smoothing": [0.0]}, "evaluation": {"smoothing": [0.0]}})
     orphans = of("orphaned", findings)
     folders = {str(Path(path).parent.parent.parent) for path in (METRICS, SCORES, TRAIN)}
     assert folders <= {*orphans}
+    assert any(reason.endswith("(a trained model with it)") for reason in orphans.values())
     assert not any(OTHER.split("/lr")[0] in path for path in orphans)
 
 
@@ -323,7 +386,9 @@ def test_the_program_prints_a_line_and_a_command_each_and_ends_by_what_it_found(
     capsys.readouterr()
     flip(Path(SCORES))
     assert program.main(flags) == 1
-    first, repair, *_ = capsys.readouterr().out.splitlines()
+    note, first, repair, *_, last = capsys.readouterr().out.splitlines()
+    assert note.startswith("On a cluster put --profile profiles/slurm")
+    assert last.endswith("-n --quiet rules reason -- all")
     assert first.startswith(f"damaged: {SCORES}: damaged (its bytes are not those that were written)")
     assert repair.strip().startswith(f"rm -r -- {SCORES} && snakemake --configfile ")
 
@@ -337,7 +402,7 @@ def test_the_command_repairs(finished, tmp_path, capsys):
     environment = {"PYTHONPATH": str(ROOT / "workflow/scripts"), "PATH": ""}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert shown.returncode == 1, shown.stderr
-    repair = shown.stdout.splitlines()[1].strip()
+    repair = shown.stdout.splitlines()[2].strip()
     remove, make = repair.split(" && ")
     subprocess.run(shlex.split(remove), check=True, cwd=tmp_path)
     words = shlex.split(make)

@@ -5,10 +5,12 @@
     python workflow/scripts/verify.py --deep                             every row too, and the bytes of weights
 
 Lists what is damaged, stale, missing (of the grid) or orphaned, each with the reason and the command that mends it.
-Ends with status 1 where something is damaged or stale, else 0.
+Ends with status 1 where something is damaged, stale or in part missing, else 0. Of tables, figures and pages it only
+sees whether they are cut off.
 """
 
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -32,18 +34,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.chdir(arguments.directory)
 
     from calgrid import config
-    from calgrid.verify import verify
+    from calgrid.verify import grouped, verify
 
     given = ["--configfile", *map(str, arguments.configfile)] if configfiles else []
     directory = ["--directory", str(arguments.directory)] if arguments.directory else []
-    snakemake = ["snakemake", *given, *directory, "--cores", "all"]
+    command = ["snakemake", *given, *directory]
+    snakemake = [*command, "--cores", "all"]
     checked, findings = verify(config.read([CONFIG, *configfiles]), snakemake, deep=arguments.deep)
+    lines = grouped(findings, snakemake)
+    if any("snakemake" in finding.repair for finding in lines):
+        print("On a cluster put --profile profiles/slurm, or your own, in place of --cores all in the commands below.")
+    for finding in lines:
+        print(f"{finding.kind}: {finding.path}: {finding.reason}", *filter(None, [finding.repair]), sep="\n    ")
+    counts: Counter[str] = Counter()
     for finding in findings:
-        print(f"{finding.kind}: {finding.path}: {finding.reason}\n    {finding.repair}")
-    counts = Counter(finding.kind for finding in findings)
+        counts[finding.kind] += finding.count
     found = ", ".join(f"{counts[kind]} {kind}" for kind in ("damaged", "stale", "missing", "orphaned"))
     print(f"{checked} artifacts checked{'' if arguments.deep else ' (--deep: each row and the weights too)'}: {found}")
-    return 1 if counts["damaged"] or counts["stale"] else 0
+    listing = shlex.join([*command, "-n", "--quiet", "rules", "reason", "--", "all"])
+    print(f"Not among them: tables, figures and pages. What of these is missing or out of date is listed by: {listing}")
+    return 1 if any(finding.is_fault for finding in findings) else 0
 
 
 if __name__ == "__main__":

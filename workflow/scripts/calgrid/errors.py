@@ -11,6 +11,10 @@ class UserError(Exception):
     exit_code = 1
 
 
+class Absent(UserError):
+    """A file that a record names is not there."""
+
+
 class Interrupted(UserError):
     """Stopped by a signal, with nothing lost: the same command goes on from there."""
 

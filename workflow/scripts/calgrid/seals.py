@@ -18,7 +18,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import IO, Any
 
-from calgrid.errors import UserError
+from calgrid.errors import Absent, UserError
 
 MAGIC = b"calgrid\1"
 SIZE = len(MAGIC) + sha256().digest_size
@@ -113,7 +113,7 @@ def check_sums(folder: str | Path, sums: Mapping[str, Mapping[str, Any]], *, byt
     for name, expected in sums.items():
         path = Path(folder, name)
         if not path.is_file():
-            raise UserError(f"{path}: no such file")
+            raise Absent(f"{path}: no such file")
         if (found := path.stat().st_size) != expected["bytes"]:
             raise UserError(f"{path}: damaged: it has {found} bytes instead of {expected['bytes']}")
         if bytes_too and _digest(path) != expected["sha256"]:

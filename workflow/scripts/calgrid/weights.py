@@ -127,4 +127,4 @@ def check(record: Mapping[str, Any], where: str | Path, *, bytes_too: bool = Tru
     except (OSError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{folder}: can't be checked against {where} ({error}); {remedy}") from None
     except UserError as error:
-        raise UserError(f"{error}; {remedy}") from None
+        raise type(error)(f"{error}; {remedy}") from None
