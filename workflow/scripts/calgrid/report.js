@@ -257,21 +257,31 @@
     history.replaceState(null, "", `#${new URLSearchParams(choice)}`);
   }
 
-  // A figure is unpacked where its reader comes near: all together they would keep the browser busy for a second.
+  // A figure is unpacked where its reader comes near, else when the browser is idle, one by one (all together they would
+  // keep it busy for a second), or where the page is printed before that.
+  const packed = new Set(document.querySelectorAll("img[data-svg]"));
+
   async function showFigure(image) {
-    const packed = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    if (!packed.delete(image)) return;
+    const bytes = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const type = "image/svg+xml";
     image.src = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type }));
+    await image.decode().catch(() => {}); // one that cannot be shown keeps no other waiting
   }
 
   const near = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      near.unobserve(target);
-      showFigure(target);
-    }
+    for (const { isIntersecting, target } of entries) if (isIntersecting) showFigure(target);
   }, { rootMargin: "100%" }); // a window's height away
+
+  const whenIdle = window.requestIdleCallback ?? ((then) => setTimeout(then, 200)); // Safari has none
+
+  async function showNext() {
+    const [image] = packed;
+    if (!image) return;
+    await showFigure(image);
+    whenIdle(showNext);
+  }
 
   const form = document.getElementById("choice");
   const asked = addressed();
@@ -284,5 +294,7 @@
   addEventListener("hashchange", () => addressed() && choose(addressed()));
   if (asked) document.getElementById("reliability").scrollIntoView();
   document.documentElement.dataset.ready = performance.now().toFixed(0); // milliseconds since the page was asked for
-  for (const image of document.querySelectorAll("img[data-svg]")) near.observe(image);
+  for (const image of packed) near.observe(image);
+  whenIdle(showNext);
+  addEventListener("beforeprint", () => packed.forEach(showFigure));
 }
