@@ -508,6 +508,7 @@ def test_each_choice_changes_the_picture(opened, html):
     assert [row[0] for row in expected] == ["base", "tuned, no smoothing", "tuned, smoothing 0.1"]
     for row in expected:
         assert f">{row[-1]}</text>" in opened.picture
+        assert f">{row[0]}</text>" in opened.picture
     link = opened.page.locator("#diagram .beside a")
     assert link.get_attribute("href") == "figs/ten/tulu3/reliability_yo.svg"
     opened.select("language").select_option(label="English (en)")
@@ -606,6 +607,10 @@ def test_the_page_fits_its_window(browser, made, width):
     drawn = opened.page.locator("#diagram figure svg").bounding_box()
     assert drawn["x"] >= 0
     assert 280 < drawn["width"] <= min(width, 500)
+    inside = "all => all.map((it) => it.getBoundingClientRect().right)"
+    assert max(opened.page.locator("img").evaluate_all(inside)) <= width
+    caption = opened.page.locator("figcaption").first.bounding_box()
+    assert caption["width"] > 0.9 * min(width, 1184) - 32  # of the text's column
     assert opened.problems == []
     opened.page.close()
 

@@ -10,7 +10,7 @@ from calgrid.work import duration
 
 STYLE = """
 table { border-top: 2px solid; border-bottom: 2px solid }
-th, td { padding: .15em .7em; font-weight: normal; white-space: nowrap }
+th, td { padding: .15em var(--gap); font-weight: normal; white-space: nowrap }
 thead th { border-bottom: 1px solid }
 th.label, td.label { text-align: left }
 tr.total td { border-top: 1px solid; font-weight: bold }

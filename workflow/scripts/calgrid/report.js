@@ -178,6 +178,7 @@
     series.forEach(({ style, ece }, i) => {
       parts.push(mark(style, LEFT + 14, TOP + 32 + 17 * i, 4));
       parts.push(svg("text", { x: LEFT + 25, y: TOP + 36 + 17 * i }, fixed(ece)));
+      parts.push(svg("text", { x: LEFT + 72, y: TOP + 36 + 17 * i }, style.name));
     });
     return parts;
   }

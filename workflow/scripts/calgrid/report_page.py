@@ -51,7 +51,7 @@ h3 {{ font-size: 1rem; margin: 1.2rem 0 .3rem }}
 li {{ overflow-wrap: anywhere }}
 .numbers {{ font-size: .9rem }}
 .numbers caption {{ text-align: left; color: #555; padding-bottom: .3rem }}
-.numbers th, .numbers td {{ padding: .15rem .6rem; border-bottom: 1px solid #ececec; vertical-align: top }}
+.numbers th, .numbers td {{ padding: .15rem var(--gap); border-bottom: 1px solid #ececec; vertical-align: top }}
 .numbers thead th {{ border-bottom: 1px solid #888 }}
 .numbers th, .numbers .text {{ text-align: left; font-weight: normal }}
 .numbers thead th.right {{ text-align: right }}
@@ -65,7 +65,7 @@ li {{ overflow-wrap: anywhere }}
 #choice label {{ flex: 1 1 9rem; max-width: 18rem; font-size: .85rem; color: #555 }}
 #choice select {{ display: block; width: 100%; font: inherit; font-size: 1rem; padding: .25rem; color: #222 }}
 #diagram {{ display: flex; flex-wrap: wrap; gap: 0 2.5rem }}
-#diagram figure {{ flex: 1 1 18rem; max-width: 31rem; min-width: 0; margin: 0 }}
+#diagram figure {{ flex: 1 1 18rem; max-width: 31rem; min-width: 0 }}
 #shown {{ font-weight: bold; margin: .8rem 0 .3rem }}
 #diagram figure svg {{ display: block; width: 100%; height: auto }}
 #diagram figure text {{ font-size: 12px; fill: #222 }}
@@ -73,7 +73,11 @@ li {{ overflow-wrap: anywhere }}
 .sample {{ width: 34px; height: 14px; vertical-align: -2px; margin-right: .5em }}
 #diagram th {{ white-space: nowrap }}
 #state tbody th:not(:only-of-type) {{ white-space: nowrap }}
-@media (max-width: 30rem) {{ #diagram figure text {{ font-size: 15px }} }}
+@media (max-width: 30rem) {{
+  #diagram figure text {{ font-size: 15px }} #diagram th {{ white-space: normal }}
+  .numbers .words {{ min-width: 12rem }}
+}}
+@media print {{ #choice {{ display: none }} }}
 ul.names {{ columns: 15rem; padding-left: 1.2rem; margin: .3rem 0 .8rem }}
 pre {{ background: #f6f6f6; padding: .6rem; font-size: .8rem; overflow-wrap: anywhere }}
 #table1 {{ {tables_page.STYLE} }}

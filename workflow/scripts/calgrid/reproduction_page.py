@@ -20,7 +20,7 @@ NOT_COVERED = "not covered"
 STYLE = """
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
 table { font-size: .85rem; }
-th, td { padding: .15rem .5rem; white-space: nowrap; }
+th, td { padding: .15rem var(--gap); white-space: nowrap; }
 th { border-bottom: 1px solid #888; } td { border-bottom: 1px solid #ececec; }
 .name, .words { text-align: left; } .words { white-space: normal; } .first { border-left: 1px solid #bbb; }
 .outside { font-weight: bold; } .none { color: #6b6b6b; }
