@@ -18,13 +18,14 @@ li { margin: .3em 0; max-width: 70em; overflow-wrap: anywhere }
 """
 
 
-def page(plan: Plan) -> str:
-    """The page of a plan; see `calgrid.plan.make`."""
+def page(plan: Plan, arguments: Sequence[str] = ()) -> str:
+    """The page of a plan (`calgrid.plan.make`) of a command with these arguments of Snakemake, beside its targets."""
     again = [*map(plan_text.cause, plan.causes), *([plan_text.cheap_again(plan)] if plan.cheap_again else [])]
     gpus = (
         [(str(n), duration(seconds)) for n, seconds in plan.wall.items()] if plan.total.done < plan.total.jobs else []
     )
     parts = [
+        _list(plan_text.command(plan, arguments)),
         *(f"<p>{escape(sentence)}</p>" for sentence in plan_text.summary(plan)),
         _table(HEADS, plan_text.rows(plan), N_LABELS, total=True),
         *(["<h2>Wall time</h2>", _table(("GPUs", "wall time"), gpus, 0)] if gpus else []),
