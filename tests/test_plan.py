@@ -498,7 +498,6 @@ def test_the_page_says_of_which_command_it_is(tmp_path, monkeypatch):
     found = plan.make(["all_tables"], load(small()), [job("prepare_sft", sft="tulu3")])
     html = plan_page.page(found, ["--snakefile", "Snakefile", "--configfiles", "a.yaml", "b.yaml", "--config", "x=1"])
     for text in (
-        "Targets: all_tables.",
         "Configuration: config/config.yaml, and over it a.yaml, b.yaml.",
         "snakemake all_tables --snakefile Snakefile --configfiles a.yaml b.yaml --config x=1",
         "GPU time left",

@@ -11,7 +11,7 @@ from calgrid.work import duration
 STYLE = """
 table { border-top: 2px solid; border-bottom: 2px solid }
 th, td { padding: .15em var(--gap); font-weight: normal; white-space: nowrap }
-thead th { border-bottom: 1px solid }
+thead th { border-bottom: 1px solid; white-space: normal; vertical-align: bottom }
 th.label, td.label { text-align: left }
 tr.total td { border-top: 1px solid; font-weight: bold }
 li { margin: .3em 0; max-width: 70em; overflow-wrap: anywhere }

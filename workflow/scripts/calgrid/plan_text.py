@@ -61,7 +61,6 @@ def command(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
     """What is planned, in sentences; `arguments`: of Snakemake, without targets."""
     named = itertools.dropwhile(lambda word: word not in ("--configfile", "--configfiles"), arguments)
     configs = list(itertools.takewhile(lambda word: not word.startswith("-"), itertools.islice(named, 1, None)))
-    yield f"Targets: {', '.join(plan.targets)}."
     yield f"Configuration: config/config.yaml{', and over it ' * bool(configs)}{', '.join(configs)}."
     yield f"Planned: {shlex.join(['snakemake', *plan.targets, *arguments])}"
 
