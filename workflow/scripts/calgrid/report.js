@@ -258,30 +258,41 @@
     history.replaceState(null, "", `#${new URLSearchParams(choice)}`);
   }
 
-  // A figure is unpacked where its reader comes near, else when the browser is idle, one by one (all together they would
-  // keep it busy for a second), or where the page is printed before that.
-  const packed = new Set(document.querySelectorAll("img[data-svg]"));
+  // Figures are unpacked one by one (all together would keep the browser busy for a second), first those that the reader
+  // comes near. The page counts as loaded when all are there, so that whoever prints it then has them.
+  const shown = new Map(); // by image, the promise that it is there
+  const images = [...document.querySelectorAll("img[data-svg]")];
 
-  async function showFigure(image) {
-    if (!packed.delete(image)) return;
+  function showFigure(image) {
+    if (!shown.has(image)) shown.set(image, unpack(image));
+    return shown.get(image);
+  }
+
+  async function unpack(image) {
     const bytes = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const type = "image/svg+xml";
-    image.src = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type }));
-    await image.decode().catch(() => {}); // one that cannot be shown keeps no other waiting
+    const svg = await new Response(stream).arrayBuffer();
+    await load(image, URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" })));
+  }
+
+  function load(image, url) {
+    return new Promise((then) => Object.assign(image, { onload: then, onerror: then, src: url }));
   }
 
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) if (isIntersecting) showFigure(target);
   }, { rootMargin: "100%" }); // a window's height away
 
-  const whenIdle = window.requestIdleCallback ?? ((then) => setTimeout(then, 200)); // Safari has none
+  async function showAll() {
+    for (const image of images) await showFigure(image);
+  }
 
-  async function showNext() {
-    const [image] = packed;
-    if (!image) return;
-    await showFigure(image);
-    whenIdle(showNext);
+  // A page is not loaded while an image is on its way: a tiny one after the other, until this is done.
+  async function loadedAfter(done) {
+    let waiting = true;
+    done.finally(() => (waiting = false));
+    const tiny = URL.createObjectURL(new Blob([`<svg xmlns="${SVG}"/>`], { type: "image/svg+xml" }));
+    while (waiting) await load(new Image(), tiny);
   }
 
   const form = document.getElementById("choice");
@@ -295,7 +306,7 @@
   addEventListener("hashchange", () => addressed() && choose(addressed()));
   if (asked) document.getElementById("reliability").scrollIntoView();
   document.documentElement.dataset.ready = performance.now().toFixed(0); // milliseconds since the page was asked for
-  for (const image of packed) near.observe(image);
-  whenIdle(showNext);
-  addEventListener("beforeprint", () => packed.forEach(showFigure));
+  for (const image of images) near.observe(image);
+  loadedAfter(showAll());
+  addEventListener("beforeprint", () => images.forEach(showFigure));
 }

@@ -77,7 +77,7 @@ li {{ overflow-wrap: anywhere }}
   #diagram figure text {{ font-size: 15px }} #diagram th {{ white-space: normal }}
   .numbers .words {{ min-width: 12rem }}
 }}
-@media print {{ #choice {{ display: none }} }}
+@media print {{ #choice {{ display: none }} #diagram {{ display: block }} h2, h3 {{ break-after: avoid }} }}
 ul.names {{ columns: 15rem; padding-left: 1.2rem; margin: .3rem 0 .8rem }}
 pre {{ background: #f6f6f6; padding: .6rem; font-size: .8rem; overflow-wrap: anywhere }}
 #table1 {{ {tables_page.STYLE} }}
