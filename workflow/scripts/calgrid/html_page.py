@@ -17,7 +17,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; } a {
   background-position: left, right, left, right; background-size: 2rem 102%, 2rem 102%, .8rem 100%, .8rem 100%;
   background-image: linear-gradient(90deg, #fff 40%, #fff0), linear-gradient(-90deg, #fff 40%, #fff0),
     linear-gradient(90deg, #0004, #0000), linear-gradient(-90deg, #0004, #0000); }
-img { max-width: 100%; height: auto; } figure { margin: 0; } @media print { nav { display: none; } }
+img { max-width: 100%; height: auto; } figure { margin: 0; }
+@media print { nav { display: none; } .wide { background: none; } table, figure { break-inside: avoid; } }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
 th, td { text-align: right; } summary { cursor: pointer; padding: .15rem 0; } pre { white-space: pre-wrap; }
 """.strip()
