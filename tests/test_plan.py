@@ -146,7 +146,7 @@ def test_a_changed_setting_is_one_line_a_kind_of_job(finished, monkeypatch):
     why = "parameter `settings` changed: --epochs 1 -> --epochs 2, --batch-size 16 -> --batch-size 8"
     assert found == [("trainings", 2, why), ("scorings", 2, f"`train` runs again: {why}")]
     text = plan_text.terminal(made(*TINY, settings={"training": {"epochs": 2, "batch_size": 8}}), "plan.html")
-    assert re.search(rf"^  2 trainings, 0\.\d+ GPU hours: {re.escape(why)}$", text, re.MULTILINE)
+    assert re.search(rf"^  2 trainings, \d+ GPU (seconds|minutes): {re.escape(why)}$", text, re.MULTILINE)
     assert "jobs that cost little: metrics 2, posthoc " in text
 
 
@@ -376,7 +376,7 @@ def test_what_is_left_is_reckoned_by_the_pace_so_far(changed):
     [train] = [line for line in found.lines if line.stage == "train"]
     assert (train.jobs, train.done) == (3, 2)
     assert found.gpu_hours_left_at_pace == pytest.approx(1100 / 3600, rel=0.01)
-    assert "At the pace measured so far: 0.31 GPU hours left." in plan_text.terminal(found, "plan.html")
+    assert "At the pace measured so far: 18 GPU minutes left." in plan_text.terminal(found, "plan.html")
 
 
 def test_benchmark_files_do_not_decide_what_runs(changed):
@@ -473,7 +473,37 @@ def test_the_papers_plan_takes_seconds_and_neither_torch_nor_a_network(tmp_path)
     assert "Not known" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("value", "words", "cell"),
+    [
+        (3875, "3,875 GPU hours", "3,875 h"),
+        (3.4, "3.4 GPU hours", "3.4 h"),
+        (1, "60 GPU minutes", "60 min"),
+        (5 / 60, "5 GPU minutes", "5 min"),
+        (0.00058, "2 GPU seconds", "2 s"),
+        (1e-9, "1 GPU second", "1 s"),
+        (0, "0 GPU hours", "0"),
+    ],
+)
+def test_times_have_the_unit_that_fits(value, words, cell):
+    assert plan_text.hours(value, "GPU") == words
+    assert plan_text._time(value) == cell
+
+
 # The page
+
+
+def test_the_page_says_of_which_command_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = plan.make(["all_tables"], load(small()), [job("prepare_sft", sft="tulu3")])
+    html = plan_page.page(found, ["--snakefile", "Snakefile", "--configfiles", "a.yaml", "b.yaml", "--config", "x=1"])
+    for text in (
+        "Configuration: config/config.yaml, and over it a.yaml, b.yaml.",
+        "snakemake all_tables --snakefile Snakefile --configfiles a.yaml b.yaml --config x=1",
+        "GPU time left",
+    ):
+        assert text in html
+    assert "Configuration: config/config.yaml." in plan_page.page(found)
 
 
 def test_the_page_says_what_the_terminal_says(finished, monkeypatch):

@@ -136,6 +136,17 @@ def html(made):
     return made.output.read_text()
 
 
+def covered(made):
+    """A reproduction that covers one number of the paper."""
+    cells = reproduction.read_cells(made.tables / "reproduction.csv").with_row_index()
+    first = pl.col("index") == 0
+    return cells.with_columns(
+        covered=first,
+        ours=pl.when(first).then("printed").otherwise("ours"),
+        difference=pl.when(first).then(0.0).otherwise("difference"),
+    ).drop("index")
+
+
 def data_of(html):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
 
@@ -263,12 +274,54 @@ def test_table_1_the_reproduction_and_the_figures_are_there(made, html):
     assert "tulu3" in part_of(html, "table1")
     assert "alpaca" not in part_of(html, "table1")
     assert "Acc.↑ ECE↓ Acc.↑ ECE↓" in words_of(part_of(html, "table1"))
-    assert "This run covers 0 of the" in words_of(part_of(html, "reproduction"))
-    assert "Tuning without smoothing raises ECE" in part_of(html, "reproduction")
-    for name in ("heatmap", "arrows", "reproduction"):
-        figures = [made.figure(f"{b}/{name}") for b in LANGUAGES] if name != "reproduction" else [made.figure(name)]
-        packed = re.findall(r'<img [^>]*width="\d+" height="\d+" data-svg="([^"]+)">', part_of(html, name))
+    parts = {name: part_of(html, name) for name in ("heatmap", "arrows")}
+    figure = made.figure("reproduction")
+    parts["reproduction"] = "\n".join(
+        report_page._reproduction(covered(made), [report_page.Figure("", figure, figure.name)])
+    )
+    assert "This run covers 1 of the" in words_of(parts["reproduction"])
+    assert "Tuning without smoothing raises ECE" in parts["reproduction"]
+    for name, part in parts.items():
+        figures = [made.figure(f"{b}/{name}") for b in LANGUAGES] if name != "reproduction" else [figure]
+        packed = re.findall(r'<img [^>]*width="\d+" height="\d+" data-svg="([^"]+)">', part)
         assert [gzip.decompress(b64decode(data)) for data in packed] == [path.read_bytes() for path in figures]
+
+
+def test_a_run_that_covers_nothing_of_the_paper_is_a_sentence(html):
+    words = words_of(part_of(html, "reproduction"))
+    assert re.fullmatch(
+        r"Against the paper This run covers none of the [\d,]+ numbers that the tables of [\w -]+ print: the grid "
+        r"has no benchmark global_mmlu; the grid has no benchmark mmlu_prox ?\.",
+        words,
+    )
+
+
+def test_the_page_says_what_it_is_of(made, html):
+    said = words_of(html[html.index("<h1>") : html.index("<nav>")])
+    assert said == (
+        "Calibration report Models: tiny-a, tiny_b. SFT sets: alpaca, tulu3; 3 label smoothings, 2 learning rates, "
+        f"1 seed. Benchmarks: four (4 languages), ten (3 languages). Code: commit {commit_of(files.code_commit())}."
+    )
+
+
+def commit_of(code):
+    commit, plus, changes = code.partition("+")
+    return commit[: report_page.SHORT] + plus + changes
+
+
+@pytest.mark.parametrize(
+    ("stem", "title"),
+    [
+        ("lr_sensitivity", "Sensitivity to the learning rate"),
+        ("index", "Page of tables"),
+        ("table1", "Table 1"),
+        ("change_rates", "Change rates"),
+        ("reliability_yo", "Reliability, Yoruba (yo)"),
+        ("sw", "Swahili (sw)"),
+    ],
+)
+def test_files_have_readable_titles(stem, title):
+    assert report_page._title_of(stem) == title
 
 
 def test_a_reproduction_is_read_as_it_was_written(made, tmp_path):
@@ -454,6 +507,7 @@ def test_each_choice_changes_the_picture(opened, html):
     assert [row[0] for row in expected] == ["base", "tuned, no smoothing", "tuned, smoothing 0.1"]
     for row in expected:
         assert f">{row[-1]}</text>" in opened.picture
+        assert f">{row[0]}</text>" in opened.picture
     link = opened.page.locator("#diagram .beside a")
     assert link.get_attribute("href") == "figs/ten/tulu3/reliability_yo.svg"
     opened.select("language").select_option(label="English (en)")
@@ -473,11 +527,17 @@ def test_every_bin_is_drawn(opened, html):
 
 
 def test_the_figures_are_shown(opened):
-    for place in range(2 + 2 + 1):
+    for place in range(2 + 2):
         opened.page.locator("img").nth(place).scroll_into_view_if_needed()
         opened.wait(f"document.images[{place}].naturalWidth > 100")
-    assert opened.page.locator("img").count() == 2 + 2 + 1
+    assert opened.page.locator("img").count() == 2 + 2
     assert opened.page.locator("img").evaluate_all("all => all.every((image) => image.alt.includes('numbers'))")
+
+
+def test_a_loaded_page_has_its_figures(opened):
+    """Without scrolling: whoever prints it has them."""
+    widths = opened.page.locator("img").evaluate_all("all => all.map((image) => image.naturalWidth)")
+    assert len(widths) == 2 + 2 and min(widths) > 100
 
 
 def test_a_language_is_kept_where_the_benchmark_has_it(opened):
@@ -539,6 +599,10 @@ def test_the_page_fits_its_window(browser, made, width):
     drawn = opened.page.locator("#diagram figure svg").bounding_box()
     assert drawn["x"] >= 0
     assert 280 < drawn["width"] <= min(width, 500)
+    inside = "all => all.map((it) => it.getBoundingClientRect().right)"
+    assert max(opened.page.locator("img").evaluate_all(inside)) <= width
+    caption = opened.page.locator("figcaption").first.bounding_box()
+    assert caption["width"] > 0.9 * min(width, 1184) - 32  # of the text's column
     assert opened.problems == []
     opened.page.close()
 
@@ -566,7 +630,7 @@ def test_hostile_names_are_text(browser, made, tmp_path):
         report.diagrams({benchmark: frame}, models, sft, ["0.0", "0.1"]),
         HOSTILE,
         {name: [report_page.Figure(HOSTILE, figure, HOSTILE)] for name in ("heatmap", "arrows", "reproduction")},
-        reproduction.read_cells(made.tables / "reproduction.csv"),
+        covered(made),
         [f"tables/{HOSTILE}.csv"],
         report_page.Provenance([(HOSTILE,) * 4], [(HOSTILE, made_by)], HOSTILE),
     )

@@ -24,9 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from calgrid import plan, plan_jobs, plan_page, plan_text
 
-    config, jobs = plan_jobs.jobs(given[split + 1 :], arguments.targets)
+    options = given[split + 1 :]
+    config, jobs = plan_jobs.jobs(options, arguments.targets)
     found = plan.make(arguments.targets, config, jobs)
-    files.write_text(arguments.output, plan_page.page(found))
+    files.write_text(arguments.output, plan_page.page(found, options))
     print(plan_text.terminal(found, str(arguments.output)))
 
 

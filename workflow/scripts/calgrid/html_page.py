@@ -6,11 +6,19 @@ from hashlib import sha256
 from html import escape
 from typing import Any
 
+# --gap: at either side of a cell. What is wider than the window scrolls: the last two backgrounds are shadows at
+# its edges, which the first two hide where there is nothing more.
 STYLE = """
+:root { --gap: .6rem; } @media (max-width: 30rem) { :root { --gap: .28rem; } }
 body { font: 15px/1.45 "Liberation Sans", Arial, Helvetica, "DejaVu Sans", "Noto Sans", sans-serif; color: #222;
   background: #fff; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; } a { color: #0a5a94; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; background-repeat: no-repeat; background-attachment: local, local, scroll, scroll;
+  background-position: left, right, left, right; background-size: 2rem 102%, 2rem 102%, .8rem 100%, .8rem 100%;
+  background-image: linear-gradient(90deg, #fff 40%, #fff0), linear-gradient(-90deg, #fff 40%, #fff0),
+    linear-gradient(90deg, #0004, #0000), linear-gradient(-90deg, #0004, #0000); }
+img { max-width: 100%; height: auto; } figure { margin: 0; }
+@media print { nav { display: none; } .wide { background: none; } table, figure { break-inside: avoid; } }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
 th, td { text-align: right; } summary { cursor: pointer; padding: .15rem 0; } pre { white-space: pre-wrap; }
 """.strip()

@@ -10,21 +10,22 @@ from calgrid.work import duration
 
 STYLE = """
 table { border-top: 2px solid; border-bottom: 2px solid }
-th, td { padding: .15em .7em; font-weight: normal; white-space: nowrap }
-thead th { border-bottom: 1px solid }
+th, td { padding: .15em var(--gap); font-weight: normal; white-space: nowrap }
+thead th { border-bottom: 1px solid; white-space: normal; vertical-align: bottom }
 th.label, td.label { text-align: left }
 tr.total td { border-top: 1px solid; font-weight: bold }
 li { margin: .3em 0; max-width: 70em; overflow-wrap: anywhere }
 """
 
 
-def page(plan: Plan) -> str:
-    """The page of a plan; see `calgrid.plan.make`."""
+def page(plan: Plan, arguments: Sequence[str] = ()) -> str:
+    """The page of a plan (`calgrid.plan.make`) of a command with these arguments of Snakemake, beside its targets."""
     again = [*map(plan_text.cause, plan.causes), *([plan_text.cheap_again(plan)] if plan.cheap_again else [])]
     gpus = (
         [(str(n), duration(seconds)) for n, seconds in plan.wall.items()] if plan.total.done < plan.total.jobs else []
     )
     parts = [
+        _list(plan_text.command(plan, arguments)),
         *(f"<p>{escape(sentence)}</p>" for sentence in plan_text.summary(plan)),
         _table(HEADS, plan_text.rows(plan), N_LABELS, total=True),
         *(["<h2>Wall time</h2>", _table(("GPUs", "wall time"), gpus, 0)] if gpus else []),

@@ -1,11 +1,16 @@
 """The plan in words: what the terminal shows, and what its page shows too."""
 
+import itertools
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from calgrid.plan import Cause, Error, Line, Plan
 from calgrid.work import duration, human
 
-HEADS = ("stage", "model", "jobs", "done", "GPUs", "GPU hours", "left", "core hours", "left", "on disk", "left")
+HEADS = (
+    *("stage", "model", "jobs", "done", "GPUs", "GPU time", "GPU time left", "core time", "core time left"),
+    *("on disk", "to write"),
+)
 ERROR_HEADS = ("stage", "model", "jobs", "predicted", "measured", "error")
 N_LABELS = 2  # columns of text; the others are numbers
 MOST_CAUSES = 8  # lines in the terminal
@@ -52,6 +57,14 @@ def title(plan: Plan) -> str:
     )
 
 
+def command(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
+    """What is planned, in sentences; `arguments`: of Snakemake, without targets."""
+    named = itertools.dropwhile(lambda word: word not in ("--configfile", "--configfiles"), arguments)
+    configs = list(itertools.takewhile(lambda word: not word.startswith("-"), itertools.islice(named, 1, None)))
+    yield f"Configuration: config/config.yaml{', and over it ' * bool(configs)}{', '.join(configs)}."
+    yield f"Planned: {shlex.join(['snakemake', *plan.targets, *arguments])}"
+
+
 def summary(plan: Plan) -> Iterator[str]:
     """What is left, in sentences."""
     total = plan.total
@@ -63,8 +76,8 @@ def summary(plan: Plan) -> Iterator[str]:
         f" ({plan.assumed:,} of them are known to Snakemake once learning rates are selected)" if plan.assumed else ""
     )
     yield (
-        f"Left: {left:,} of {total.jobs:,} jobs{later}, {hours(total.gpu_hours_left)} GPU hours, "
-        f"{hours(total.core_hours_left)} core hours, {human(total.bytes_left)} to write."
+        f"Left: {left:,} of {total.jobs:,} jobs{later}, {hours(total.gpu_hours_left, 'GPU')}, "
+        f"{hours(total.core_hours_left, 'core')}, {human(total.bytes_left)} to write."
     )
     (gpus, seconds), *others = plan.wall.items()
     more = ", ".join(f"{duration(other)} with {n}" for n, other in others)
@@ -72,7 +85,7 @@ def summary(plan: Plan) -> Iterator[str]:
     if plan.passing:
         yield f"Checkpoints need up to {human(plan.passing)} beside that while trainings run."
     if plan.gpu_hours_left_at_pace is not None:
-        yield f"At the pace measured so far: {hours(plan.gpu_hours_left_at_pace)} GPU hours left."
+        yield f"At the pace measured so far: {hours(plan.gpu_hours_left_at_pace, 'GPU')} left."
 
 
 def again_title(plan: Plan) -> str:
@@ -80,7 +93,7 @@ def again_title(plan: Plan) -> str:
 
 
 def cause(each: Cause) -> str:
-    cost = f", {hours(each.gpu_hours)} GPU hours" if each.gpu_hours else ""
+    cost = f", {hours(each.gpu_hours, 'GPU')}" if each.gpu_hours else ""
     return f"{each.jobs:,} {each.what}{cost}: {each.why}"
 
 
@@ -103,8 +116,8 @@ def _cells(line: Line, stage: str) -> tuple[str, ...]:
         f"{line.jobs:,}",
         f"{line.done:,}",
         str(line.gpus or ""),
-        *(hours(value) if line.gpus else "" for value in (line.gpu_hours, line.gpu_hours_left)),
-        *(hours(value) if line.core_hours else "" for value in (line.core_hours, line.core_hours_left)),
+        *(_time(value) if line.gpus else "" for value in (line.gpu_hours, line.gpu_hours_left)),
+        *(_time(value) if line.core_hours else "" for value in (line.core_hours, line.core_hours_left)),
         human(line.bytes),
         human(line.bytes_left) if line.done < line.jobs else "",
     )
@@ -121,8 +134,23 @@ def error_cells(error: Error) -> tuple[str, ...]:
     )
 
 
-def hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+def hours(value: float, of: str) -> str:
+    """Hours in words, in the unit that fits: `3,875 GPU hours`, `5 GPU minutes`."""
+    number, unit = _in_unit(value)
+    return f"{number} {of} {unit}{'s' * (number != '1')}"
+
+
+def _time(value: float) -> str:
+    """Hours in a table's cell, likewise: `3,875 h`, `5 min`."""
+    number, unit = _in_unit(value)
+    return f"{number} {({'hour': 'h', 'minute': 'min', 'second': 's'})[unit]}" if value else "0"
+
+
+def _in_unit(value: float) -> tuple[str, str]:
+    if not value or value >= 99.5 / 60:
+        return f"{value:,.0f}" if not value or value >= 99.95 else f"{value:.1f}", "hour"
+    minutes = value * 60
+    return (f"{minutes:.0f}", "minute") if minutes >= 99.5 / 60 else (f"{max(minutes * 60, 1):.0f}", "second")
 
 
 def assumptions(plan: Plan) -> Iterator[str]:

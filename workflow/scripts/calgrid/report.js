@@ -178,6 +178,7 @@
     series.forEach(({ style, ece }, i) => {
       parts.push(mark(style, LEFT + 14, TOP + 32 + 17 * i, 4));
       parts.push(svg("text", { x: LEFT + 25, y: TOP + 36 + 17 * i }, fixed(ece)));
+      parts.push(svg("text", { x: LEFT + 72, y: TOP + 36 + 17 * i }, style.name));
     });
     return parts;
   }
@@ -257,21 +258,42 @@
     history.replaceState(null, "", `#${new URLSearchParams(choice)}`);
   }
 
-  // A figure is unpacked where its reader comes near: all together they would keep the browser busy for a second.
-  async function showFigure(image) {
-    const packed = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const type = "image/svg+xml";
-    image.src = URL.createObjectURL(new Blob([await new Response(stream).arrayBuffer()], { type }));
+  // Figures are unpacked one by one (all together would keep the browser busy for a second), first those that the reader
+  // comes near. The page counts as loaded when all are there, so that whoever prints it then has them.
+  const shown = new Map(); // by image, the promise that it is there
+  const images = [...document.querySelectorAll("img[data-svg]")];
+
+  function showFigure(image) {
+    if (!shown.has(image)) shown.set(image, unpack(image));
+    return shown.get(image);
+  }
+
+  async function unpack(image) {
+    const bytes = Uint8Array.from(atob(image.dataset.svg), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const svg = await new Response(stream).arrayBuffer();
+    await load(image, URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" })));
+  }
+
+  function load(image, url) {
+    return new Promise((then) => Object.assign(image, { onload: then, onerror: then, src: url }));
   }
 
   const near = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      near.unobserve(target);
-      showFigure(target);
-    }
+    for (const { isIntersecting, target } of entries) if (isIntersecting) showFigure(target);
   }, { rootMargin: "100%" }); // a window's height away
+
+  async function showAll() {
+    for (const image of images) await showFigure(image);
+  }
+
+  // A page is not loaded while an image is on its way: a tiny one after the other, until this is done.
+  async function loadedAfter(done) {
+    let waiting = true;
+    done.finally(() => (waiting = false));
+    const tiny = URL.createObjectURL(new Blob([`<svg xmlns="${SVG}"/>`], { type: "image/svg+xml" }));
+    while (waiting) await load(new Image(), tiny);
+  }
 
   const form = document.getElementById("choice");
   const asked = addressed();
@@ -284,5 +306,7 @@
   addEventListener("hashchange", () => addressed() && choose(addressed()));
   if (asked) document.getElementById("reliability").scrollIntoView();
   document.documentElement.dataset.ready = performance.now().toFixed(0); // milliseconds since the page was asked for
-  for (const image of document.querySelectorAll("img[data-svg]")) near.observe(image);
+  for (const image of images) near.observe(image);
+  loadedAfter(showAll());
+  addEventListener("beforeprint", () => images.forEach(showFigure));
 }

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from calgrid import html_page, panels, reproduction_page, tables_page
+from calgrid import html_page, panels, report_provenance, reproduction, reproduction_page, tables_page
 from calgrid.languages import language_name
 from calgrid.report import Point
 from calgrid.sections import NONE
@@ -35,6 +35,14 @@ PARTS: Mapping[str, str] = {
     "files": "All tables and figures",
     "provenance": "Provenance",
 }
+TITLES: Mapping[str, str] = {  # by a file's stem; other stems are readable, but for their underscores
+    "index": "Page of tables",
+    "lr_sensitivity": "Sensitivity to the learning rate",
+    "posthoc": "Post-hoc calibration",
+    "reproduction": "Against the paper",
+    "reproduction_claims": "The paper's claims",
+    "temperature_transfer": "Transfer of temperatures between languages",
+}
 CHOICES: Mapping[str, str] = {"benchmark": "Benchmark", "language": "Language", "model": "Model", "sft": "SFT set"}
 # Rules of the other pages hold within the part that shows what those pages show.
 STYLE = f"""
@@ -43,7 +51,7 @@ h3 {{ font-size: 1rem; margin: 1.2rem 0 .3rem }}
 li {{ overflow-wrap: anywhere }}
 .numbers {{ font-size: .9rem }}
 .numbers caption {{ text-align: left; color: #555; padding-bottom: .3rem }}
-.numbers th, .numbers td {{ padding: .15rem .6rem; border-bottom: 1px solid #ececec; vertical-align: top }}
+.numbers th, .numbers td {{ padding: .15rem var(--gap); border-bottom: 1px solid #ececec; vertical-align: top }}
 .numbers thead th {{ border-bottom: 1px solid #888 }}
 .numbers th, .numbers .text {{ text-align: left; font-weight: normal }}
 .numbers thead th.right {{ text-align: right }}
@@ -57,7 +65,7 @@ li {{ overflow-wrap: anywhere }}
 #choice label {{ flex: 1 1 9rem; max-width: 18rem; font-size: .85rem; color: #555 }}
 #choice select {{ display: block; width: 100%; font: inherit; font-size: 1rem; padding: .25rem; color: #222 }}
 #diagram {{ display: flex; flex-wrap: wrap; gap: 0 2.5rem }}
-#diagram figure {{ flex: 1 1 18rem; max-width: 31rem; min-width: 0; margin: 0 }}
+#diagram figure {{ flex: 1 1 18rem; max-width: 31rem; min-width: 0 }}
 #shown {{ font-weight: bold; margin: .8rem 0 .3rem }}
 #diagram figure svg {{ display: block; width: 100%; height: auto }}
 #diagram figure text {{ font-size: 12px; fill: #222 }}
@@ -65,7 +73,11 @@ li {{ overflow-wrap: anywhere }}
 .sample {{ width: 34px; height: 14px; vertical-align: -2px; margin-right: .5em }}
 #diagram th {{ white-space: nowrap }}
 #state tbody th:not(:only-of-type) {{ white-space: nowrap }}
-@media (max-width: 30rem) {{ #diagram figure text {{ font-size: 15px }} }}
+@media (max-width: 30rem) {{
+  #diagram figure text {{ font-size: 15px }} #diagram th {{ white-space: normal }}
+  .numbers .words {{ min-width: 12rem }}
+}}
+@media print {{ #choice {{ display: none }} #diagram {{ display: block }} h2, h3 {{ break-after: avoid }} }}
 ul.names {{ columns: 15rem; padding-left: 1.2rem; margin: .3rem 0 .8rem }}
 pre {{ background: #f6f6f6; padding: .6rem; font-size: .8rem; overflow-wrap: anywhere }}
 #table1 {{ {tables_page.STYLE} }}
@@ -125,12 +137,7 @@ def page(
         "arrows": _figures(
             figures["arrows"], "Mean confidence against accuracy of each language, arrows from base to tuned"
         ),
-        "reproduction": [
-            *reproduction_page.coverage(reproduced),
-            *_figures(figures["reproduction"], "This run's numbers against the printed ones"),
-            "<h3>The paper's claims</h3>",
-            *reproduction_page.claims_weighed(reproduced),
-        ],
+        "reproduction": _reproduction(reproduced, figures["reproduction"]),
         "files": _files(files),
         "provenance": _provenance(provenance),
     }
@@ -140,7 +147,36 @@ def page(
         for name, lines in parts.items()
     )
     script = SCRIPT.read_text(encoding="utf-8")
-    return html_page.page(TITLE, STYLE, f"<nav>\n{links}\n</nav>\n{sections}", script, diagrams)
+    body = f"<p>{escape(_grid(points, diagrams, provenance))}</p>\n<nav>\n{links}\n</nav>\n{sections}"
+    return html_page.page(TITLE, STYLE, body, script, diagrams)
+
+
+def _grid(points: Sequence[Point], diagrams: Mapping[str, Any], provenance: Provenance) -> str:
+    """What the page is of, in a line."""
+    tuned = [point for point in points if not point.is_base]
+    smoothings, lrs = ({getattr(point, name) for point in tuned} for name in ("smoothing", "lr"))
+    seeds = max((point.seeds for point in tuned), default=0)
+    counts = [
+        f"{n} {what}{'s' * (n != 1)}"
+        for n, what in ((len(smoothings), "label smoothing"), (len(lrs), "learning rate"), (seeds, "seed"))
+    ]
+    benchmarks = [  # the first of a benchmark's languages are all pooled
+        f"{one['name']} ({n} language{'s' * (n != 1)})"
+        for one in diagrams["benchmarks"]
+        if (n := len(one["languages"]) - 1)
+    ]
+    codes = [
+        _commit(made)
+        for stage, made in provenance.stages
+        if stage == report_provenance.PAGE and made["commit"] not in (None, "unknown")
+    ]
+    parts = [
+        f"Models: {', '.join(dict.fromkeys(point.model for point in points))}.",
+        f"SFT sets: {', '.join(dict.fromkeys(point.sft for point in tuned))}; {', '.join(counts)}.",
+        f"Benchmarks: {', '.join(benchmarks)}.",
+        *(f"Code: commit {code}." for code in codes),
+    ]
+    return " ".join(parts)
 
 
 def _lines(lines: Iterable[str]) -> str:
@@ -245,6 +281,19 @@ def _figures(figures: Sequence[Figure], what: str) -> list[str]:
     return parts
 
 
+def _reproduction(cells: pl.DataFrame, figures: Sequence[Figure]) -> list[str]:
+    """The run against the paper: a sentence where it has none of the paper's numbers."""
+    if not cells["covered"].any():
+        reasons = "; ".join(reason for reason, _ in reproduction.reasons(cells))
+        return [reproduction_page.covers("none", cells, f": {reasons}")]
+    return [
+        *reproduction_page.coverage(cells),
+        *_figures(figures, "This run's numbers against the printed ones"),
+        "<h3>The paper's claims</h3>",
+        *reproduction_page.claims_weighed(cells),
+    ]
+
+
 def _image(path: Path, words: str) -> str:
     """An SVG file, compressed, for the script to show as an image: in one, nothing runs and nothing is loaded."""
     svg = path.read_bytes()
@@ -256,7 +305,7 @@ def _image(path: Path, words: str) -> str:
 
 def _files(files: Sequence[str]) -> list[str]:
     """Links, folder by folder; the formats of one table or figure stand together."""
-    parts = []
+    parts = ["<p>The links lead to files beside this page: they need the whole results folder.</p>"]
     folders: dict[str, dict[str, list[str]]] = {}
     for file in files:
         path = Path(file)
@@ -272,10 +321,21 @@ def _files(files: Sequence[str]) -> list[str]:
 
 
 def _links(name: str, paths: Sequence[str]) -> str:
-    kind, _, code = name.partition("reliability_")
-    shown = f"reliability, {language_name(code)}" if not kind and code else language_name(name)
     links = " ".join(f'<a href="{_href(path)}">{escape(Path(path).suffix[1:])}</a>' for path in paths)
-    return f"{escape(shown)}: {links}"
+    return f"{escape(_title_of(name))}: {links}"
+
+
+def _title_of(name: str) -> str:
+    """A readable title of a table or figure, from the stem of its file."""
+    if name in TITLES:
+        return TITLES[name]
+    kind, _, code = name.partition("reliability_")
+    if not kind and code:
+        return f"Reliability, {language_name(code)}"
+    if (named := language_name(name)) != name:
+        return named
+    words = re.sub(r"(?<=[a-z])(?=\d+$)", " ", name.replace("_", " "))
+    return words[:1].upper() + words[1:]
 
 
 def _href(path: str) -> str:

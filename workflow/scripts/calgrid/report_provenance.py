@@ -12,6 +12,7 @@ Record = Mapping[str, Any]
 CODE = ("commit", "versions")
 TRAINED = (*CODE, "train_version", "device")
 SCORED = (*CODE, "score_version", "device", "dtype", "attention")
+PAGE = "this page"  # a stage
 REVISION = ("source", "revision", "source_commit")
 
 
@@ -97,5 +98,5 @@ def stages(
         *(("trainings", combination) for combination in distinct(trainings, TRAINED)),
         *(("score files shown", combination) for combination in scored.values()),
         *(("metrics", combination) for combination in distinct(metrics, CODE)),
-        *(("this page", combination) for combination in distinct([page], CODE)),
+        *((PAGE, combination) for combination in distinct([page], CODE)),
     ]

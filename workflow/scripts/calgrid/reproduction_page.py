@@ -20,7 +20,7 @@ NOT_COVERED = "not covered"
 STYLE = """
 h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
 table { font-size: .85rem; }
-th, td { padding: .15rem .5rem; white-space: nowrap; }
+th, td { padding: .15rem var(--gap); white-space: nowrap; }
 th { border-bottom: 1px solid #888; } td { border-bottom: 1px solid #ececec; }
 .name, .words { text-align: left; } .words { white-space: normal; } .first { border-left: 1px solid #bbb; }
 .outside { font-weight: bold; } .none { color: #6b6b6b; }
@@ -57,16 +57,23 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
     return html_page.page("A run against the paper's printed numbers", STYLE, "\n".join(part for part in parts if part))
 
 
+def covers(count: str, cells: pl.DataFrame, more: str = "") -> str:
+    """A sentence of how many of the printed numbers a run covers; `more`: plain text at its end."""
+    printed = reproduction.summary(cells)["printed"][0]
+    return (
+        f"<p>This run covers <strong>{count} of the {printed:,} numbers</strong> that the tables of <em>Investigating "
+        f"the Multilingual Calibration Effects of Language Model Instruction-Tuning</em> print{escape(more)}.</p>"
+    )
+
+
 def coverage(cells: pl.DataFrame) -> list[str]:
     """How much of the paper a run covers, and how near it is; `cells` as for `page`."""
     total = reproduction.summary(cells).row(0, named=True)
     words = (
-        f"<p>This run covers <strong>{total['covered']:,} of the {total['printed']:,} numbers</strong> that the tables "
-        "of <em>Investigating the Multilingual Calibration Effects of Language Model Instruction-Tuning</em> print. "
-        f"Confidence: {escape(CONFIDENCE_METHOD)}; ECE over {N_BINS} equal-width bins; RMS: the variant that fits the "
-        "printed column (<code>rms_gce</code>). Interval: 95 %, bootstrap, of this run's value.</p>"
+        f"<p>Confidence: {escape(CONFIDENCE_METHOD)}; ECE over {N_BINS} equal-width bins; RMS: the variant that fits "
+        "the printed column (<code>rms_gce</code>). Interval: 95 %, bootstrap, of this run's value.</p>"
     )
-    return [words, _reasons(cells), _summary(cells)]
+    return [covers(f"{total['covered']:,}", cells), words, _reasons(cells), _summary(cells)]
 
 
 def claims_weighed(cells: pl.DataFrame) -> list[str]:

@@ -17,8 +17,8 @@ BESIDE = [
 STYLE = """
 nav a { margin-right: .7em; white-space: nowrap }
 table { border-top: 2px solid; border-bottom: 2px solid }
-caption { text-align: left; max-width: min(60em, calc(100vw - 2.2rem)); padding-bottom: .6em }
-th, td { padding: .12em .6em; font-weight: normal }
+figcaption { margin: .5rem 0 .6rem }
+th, td { padding: .12em var(--gap); font-weight: normal }
 th[scope=row], thead tr:last-child th:nth-child(-n+3) { text-align: left }
 thead tr:last-child th, tr.panel td { border-bottom: 1px solid }
 thead th[colspan] { text-align: center; border-bottom: 1px solid #aaa }
@@ -55,8 +55,8 @@ def table(numbers: pl.DataFrame, metrics: Sequence[str], first: str, caption: st
     heads = [*(ARM_HEADS[field] for field in fields(first)), *[head(metric) for metric in metrics] * len(benchmarks)]
     above = "".join(f'<th colspan="{len(metrics)}" scope="colgroup">{escape(name)}</th>' for name in benchmarks)
     lines = [
+        f"<figure><figcaption>{escape(caption)}</figcaption>",  # a caption element is no wider than its table
         '<div class="wide"><table>',
-        f"<caption>{escape(caption)}</caption>",
         f'<thead><tr><td colspan="3"></td>{above}</tr>',
         "<tr>" + "".join(f'<th scope="col">{escape(head)}</th>' for head in heads) + "</tr></thead>",
     ]
@@ -66,7 +66,7 @@ def table(numbers: pl.DataFrame, metrics: Sequence[str], first: str, caption: st
             lines.append(f'<tr class="panel"><td colspan="{len(heads)}">{escape(title)}</td></tr>')
         lines += _rows(panel, first, metrics)
         lines.append("</tbody>")
-    return "\n".join([*lines, "</table></div>"])
+    return "\n".join([*lines, "</table></div></figure>"])
 
 
 def _rows(panel: pl.DataFrame, first: str, metrics: Sequence[str]) -> Iterator[str]:
