@@ -145,7 +145,7 @@ MISTAKES = [
     ("device/score_attention", "flash", "device.score_attention: 'flash': input should be 'auto', 'eager', 'sdpa' or"),
     ("data/max_rejected_share", 1, "data.max_rejected_share: 1: input should be less than 1"),
     ("grid/smoothing", 0.1, "grid.smoothing: 0.1: write a list, such as [0.1]"),
-    ("grid/languages", ["en", False], "grid.languages.1: False: YAML reads yes, no, on, off as true and false"),
+    ("grid/languages", ["en", False], "grid.languages.1: False: YAML reads yes, no, on and off as true and false"),
     ("training/epochs", True, "training: epochs: True: write a number; YAML reads yes"),
     (
         "models/gemma2-2b",

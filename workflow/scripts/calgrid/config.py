@@ -298,7 +298,7 @@ def _explain(error: Any) -> list[str]:
     if error["type"] in ("dict_type", "model_type", "model_attributes_type"):
         return [f"{field}: {_shown(error['input'])}: write a section, with keys below it"]
     if error["type"] == "string_type" and isinstance(error["input"], bool):
-        return [f"{field}: {error['input']}: YAML reads yes, no, on, off as true and false; put quotes around it"]
+        return [f"{field}: {error['input']}: YAML reads yes, no, on and off as true and false; put quotes around it"]
     if isinstance(error["input"], dict):
         return [f"{field}: {message}"]
     return [f"{field}: {_shown(error['input'])}: {message[0].lower() + message[1:]}"]

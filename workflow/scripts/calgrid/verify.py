@@ -155,15 +155,13 @@ def _needed(artifacts: Iterable[Artifact]) -> Callable[[str], bool]:
     def is_needed(path: str) -> bool:
         of = _names(path)
         users = [last.get(frozenset(of.items()), 0)]
-        if {"seed", "benchmark"} <= of.keys() and (of["sft"] == BASE or _is_there(grid.train_record(_cell(of)))):
+        if {"seed", "benchmark"} <= of.keys() and (
+            of["sft"] == BASE or _is_there(grid.train_record(Cell.parse(path).path))
+        ):
             users.append(last.get(of["benchmark"], 0))  # what is made of all cells
         return max(users) > _place(path)
 
     return is_needed
-
-
-def _cell(of: Mapping[str, str]) -> str:
-    return Cell(**{name: of[name] for name in CELL_FIELDS}).path
 
 
 def _names(path: str) -> dict[str, str]:
