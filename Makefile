@@ -31,14 +31,14 @@ test: .venv/installed lint
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/helpers workflow/rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 # Every artifact of results/ against its provenance: make verify CONFIG=config/demo.yaml; DEEP=1: each row and all weights.
 verify: .venv/installed
-	@$(BIN)/python workflow/scripts/verify.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(DEEP),--deep)
+	@$(BIN)/python workflow/scripts/verify_results.py $(if $(CONFIG),--configfile $(CONFIG)) $(if $(DEEP),--deep)
 
 # The peers live in an environment of their own, of its own lock file.
 bench-scoring bench-training: bench-%: .venv/installed $(PEER)/installed

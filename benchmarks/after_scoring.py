@@ -22,8 +22,9 @@ from typing import Any
 import yaml
 
 import processes
-from calgrid import config, files, grid
-from calgrid.grid import Cell
+from calgrid.cell import Cell
+from calgrid.config import check, grid
+from calgrid.store import files, paths
 from synthetic_scores import Benchmark
 
 ROOT = Path(__file__).parents[1]
@@ -140,9 +141,9 @@ class SyntheticGrid:
     settings: Mapping[str, Any] = field(default_factory=dict)  # over the section `grid` of config/config.yaml
 
     @cached_property
-    def config(self) -> config.Config:
+    def config(self) -> check.Config:
         whole = yaml.safe_load(_text("config/config.yaml"))
-        return config.load({**whole, "grid": {**whole["grid"], **self.settings}})
+        return check.load({**whole, "grid": {**whole["grid"], **self.settings}})
 
     @property
     def n_questions(self) -> int:
@@ -177,11 +178,11 @@ class SyntheticGrid:
     ) -> None:
         """Write the scores that are not there, by default of all cells, benchmarks and shards, audits and records."""
         for model in self.config.grid.models:
-            files.write_json(self.folder / grid.audit(model), {})
+            files.write_json(self.folder / paths.audit(model), {})
         for number, cell in enumerate(grid.tuned_cells(self.config)):
-            files.write_json(self.folder / grid.train_record(cell.path), {"validation_loss": 2 + number % 7 / 10})
+            files.write_json(self.folder / paths.train_record(cell.path), {"validation_loss": 2 + number % 7 / 10})
         for model in self.config.grid.models:
-            files.write_json(self.folder / grid.audit(model), {})  # has to be there, and is not read
+            files.write_json(self.folder / paths.audit(model), {})  # has to be there, and is not read
         with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:  # polars does not survive a fork
             waiting = [
                 pool.submit(benchmark.write, path, zlib.crc32(relative.encode()), members)
@@ -190,7 +191,7 @@ class SyntheticGrid:
                 for shard, members in grid.shards(self.config, name).items()
                 if shards is None or shard in shards
                 for cell in cells or grid.cells(self.config)
-                for relative in [grid.scores(name, cell.path, shard)]
+                for relative in [paths.scores(name, cell.path, shard)]
                 for path in [self.folder / relative]
                 if not path.exists()
             ]

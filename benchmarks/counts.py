@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from calgrid.prompts import Question, shared_length
-from calgrid.tries import batches
-from calgrid.work import Work, triangle
+from calgrid.models.shape import Work, triangle
+from calgrid.scoring.prompts import Question, shared_length
+from calgrid.scoring.trie import batches
 
 
 def fed(question: Question) -> list[list[int]]:
@@ -39,11 +39,11 @@ def distinct(sequences: Iterable[list[int]]) -> tuple[int, int]:
     return tokens, pairs
 
 
-def computed(questions: Sequence[Question], batch_tokens: int) -> tuple[int, int]:
+def computed(questions: Sequence[Question], score_tokens: int) -> tuple[int, int]:
     """Tokens that CalGrid puts through the body for texts and letters, without and with padding."""
     plain = padded = 0
     headers = set()
-    for batch in batches(questions, batch_tokens):
+    for batch in batches(questions, score_tokens):
         headers.add(batch[0].questions[0].header)
         plain += sum(map(len, batch))
         padded += len(batch) * max(map(len, batch))

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedModel
 
-from calgrid import attention, sharding
-from calgrid.costs import TrainingMemory, available_memory, product_rate
-from calgrid.modeling import device
-from calgrid.packing import Conversations, batch
-from calgrid.prompts import Question
-from calgrid.scoring import score_questions
-from calgrid.training import Progress, Trainee, accumulate
+from calgrid.models import attention
+from calgrid.models.loading import device
+from calgrid.scoring.prompts import Question
+from calgrid.scoring.score import score_questions
+from calgrid.training import sharding
+from calgrid.training.fine_tune import Progress, Trainee, accumulate
+from calgrid.training.memory import TrainingMemory, available_memory, product_rate
+from calgrid.training.packing import Conversations, batch
 from counts import least
 
 log = logging.getLogger("bench")
@@ -90,14 +91,14 @@ def now() -> float:
 def training_share(data: Conversations) -> tuple[str, float, str]:
     """The largest of the shapes that this device can train: its name, the share, and the rates in words.
 
-    Steps as `calgrid.training` takes them, with activation checkpointing; the first one does not count.
+    Steps as `calgrid.training.fine_tune` takes them, with activation checkpointing; the first one does not count.
     """
-    row_tokens, batch_size = (8192, 128) if available() else (512, 4)
+    train_tokens, batch_size = (8192, 128) if available() else (512, 4)
     computed, longest = 2 if available() else 4, int(data.lengths.max())
     fitting = {
         name: config
         for name, config in configs().items()
-        if TrainingMemory(config, row_tokens, longest, True, computed).bytes(1) <= available_memory(1)
+        if TrainingMemory(config, train_tokens, longest, True, computed).bytes(1) <= available_memory(1)
     }
     if not fitting:
         raise RuntimeError(f"this GPU can't train any of {', '.join(configs())}")
@@ -113,7 +114,7 @@ def training_share(data: Conversations) -> tuple[str, float, str]:
         for step in range(STEPS + 1):
             if step == 1:
                 before, started = replace(progress), now()
-            accumulate(trainee, data, batch(len(data), batch_size, 0, step), 0.1, row_tokens, progress)
+            accumulate(trainee, data, batch(len(data), batch_size, 0, step), 0.1, train_tokens, progress)
             torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calgrid.loss import smoothed_cross_entropy
+from calgrid.training.loss import smoothed_cross_entropy
 from lines import memory
 
 SMOOTHING = 0.1

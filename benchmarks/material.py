@@ -10,14 +10,14 @@ import polars as pl
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from calgrid import pretraining
-from calgrid.benchmarks import prepare
-from calgrid.chat import Example, fit, use_template
-from calgrid.data_sources import Rejects, Source, opened
-from calgrid.packing import SCHEMA, Conversations
-from calgrid.prompts import LETTERS, headers, prompt_text
-from calgrid.sections import Prompting
-from calgrid.sft import canonical
+from calgrid.data.question_sets import prepare
+from calgrid.data.sft import canonical
+from calgrid.data.sources import Rejects, Source, opened
+from calgrid.scoring.prompts import LETTERS, headers, prompt_text
+from calgrid.scoring.settings import Prompting
+from calgrid.training import pretrain
+from calgrid.training.chat import Example, fit, use_template
+from calgrid.training.packing import SCHEMA, Conversations
 
 LANGUAGES = ("en", "de", "hi", "yo", "ja")
 CONTEXT = 4096
@@ -75,7 +75,7 @@ def spread(frame: pl.DataFrame, n: int) -> pl.DataFrame:
 def tokenizer_of(data: Path | None) -> PreTrainedTokenizerBase:
     """Mistral's: SentencePiece, 32,000 tokens, BOS in front."""
     if data:
-        return pretraining.load_tokenizer(data / "tokenizers/mistral-v1")
+        return pretrain.load_tokenizer(data / "tokenizers/mistral-v1")
     return AutoTokenizer.from_pretrained("mistralai/Mistral-7B-v0.1")
 
 

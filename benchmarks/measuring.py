@@ -27,9 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from after_scoring import ROOT, SyntheticGrid, Workflow, copied
-from calgrid import calibration, grid
-from calgrid.grid import Cell
-from calgrid.store import option_values, read_scores
+from calgrid import calibration
+from calgrid.cell import Cell
+from calgrid.config import grid
+from calgrid.scoring.confidence import option_values
+from calgrid.scoring.stored import read_scores
+from calgrid.store import paths
 from figures import Figure, parser, run
 from processes import Cost
 from synthetic_scores import GLOBAL_MMLU, MMLU_PROX
@@ -109,7 +112,7 @@ def wall(costs: Sequence[Cost]) -> tuple[float, str]:
 def cell(bench: Bench) -> list[Figure]:
     """One cell of Global-MMLU, from Parquet to Parquet, by a fresh process of the metrics program."""
     made, of = bench.one_cell()
-    target = grid.metrics(GLOBAL_MMLU.name, of.path)
+    target = paths.metrics(GLOBAL_MMLU.name, of.path)
     costs = made.workflow(bench.cores).program(target, bench.size.repeats)
     seconds, shown = wall(costs)
     peak = max(cost.bytes for cost in costs)
@@ -158,7 +161,7 @@ def library(bench: Bench) -> list[Figure]:
     languages = []
     for language in bench.benchmarks[GLOBAL_MMLU.name].languages:
         shard = grid.shard_of(made.config, GLOBAL_MMLU.name, language)
-        scores = read_scores([made.folder / grid.scores(GLOBAL_MMLU.name, of.path, shard)], [language])
+        scores = read_scores([made.folder / paths.scores(GLOBAL_MMLU.name, of.path, shard)], [language])
         scores = scores[: len(scores) // n_bins * n_bins]  # bins of equal mass agree where all hold as many questions
         p = calibration.distribution(*option_values(scores, "perplexity"))
         languages.append((p, scores["answer"].to_numpy().astype(np.int64)))

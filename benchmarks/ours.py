@@ -7,10 +7,10 @@ import polars as pl
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from calgrid.modeling import load_model, load_tokenizer
-from calgrid.prompts import tokenize_language
-from calgrid.scoring import score_language
-from calgrid.sections import Prompting
+from calgrid.models.loading import load_model, load_tokenizer
+from calgrid.scoring.prompts import tokenize_language
+from calgrid.scoring.score import score_language
+from calgrid.scoring.settings import Prompting
 from lines import memory, serve
 
 loaded: list[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = []  # the one model
@@ -22,14 +22,14 @@ def load(model: str, threads: int) -> None:
     loaded[:] = [(load_model(where, torch.float32, attention="sdpa"), load_tokenizer(where))]
 
 
-def score(questions: str, examples: str | None, shots: int, batch_tokens: int) -> dict[str, Any]:
+def score(questions: str, examples: str | None, shots: int, score_tokens: int) -> dict[str, Any]:
     """Seconds (tokenising and scoring), and by question id the sums of its texts and of its letters.
 
     Args:
         questions: a Parquet file of canonical rows.
         examples: likewise, where `shots` > 0.
         shots: answered examples before each question.
-        batch_tokens: padded tokens of a forward pass.
+        score_tokens: padded tokens of a forward pass.
     """
     model, tokenizer = loaded[0]
     asked = pl.read_parquet(questions)
@@ -39,7 +39,7 @@ def score(questions: str, examples: str | None, shots: int, batch_tokens: int) -
         tokenizer, asked, "en", Prompting(shots=shots), context=model.config.max_position_embeddings, examples=shown
     )
     tokenized = time.perf_counter()
-    scores = score_language(model, tokens, batch_tokens)
+    scores = score_language(model, tokens, score_tokens)
     return {
         "seconds": time.perf_counter() - started,
         "tokenizing": tokenized - started,

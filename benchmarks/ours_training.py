@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from calgrid.attention import NAME
-from calgrid.modeling import load_model
-from calgrid.sections import Training
-from calgrid.training import fine_tune
+from calgrid.models.attention import NAME
+from calgrid.models.loading import load_model
+from calgrid.training.fine_tune import fine_tune
+from calgrid.training.settings import Training
 from lines import serve
 from material import conversations
 
@@ -22,7 +22,7 @@ def start(model: str, threads: int) -> None:
 
 
 def train(
-    tokens: Sequence[Sequence[int]], supervised: Sequence[Sequence[bool]], smoothing: float, row_tokens: int
+    tokens: Sequence[Sequence[int]], supervised: Sequence[Sequence[bool]], smoothing: float, train_tokens: int
 ) -> dict[str, Any]:
     """Seconds of one optimiser step over these conversations, and its loss (smoothed, nats a supervised token)."""
     data = conversations(tokens, supervised)
@@ -30,7 +30,7 @@ def train(
     one = conversations(tokens[:1], supervised[:1])
     model = load_model(where, torch.float32, attention=NAME)
     started = time.perf_counter()
-    progress = fine_tune(model, data, one, settings, lr=1e-5, smoothing=smoothing, seed=0, row_tokens=row_tokens)
+    progress = fine_tune(model, data, one, settings, lr=1e-5, smoothing=smoothing, seed=0, train_tokens=train_tokens)
     return {"seconds": time.perf_counter() - started, "loss": progress.curve[0]["loss"]}
 
 

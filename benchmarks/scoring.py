@@ -26,8 +26,8 @@ import counts
 import gpu
 import material
 import startup
-from calgrid.prompts import questions_of, tokenize_language
-from calgrid.sections import Prompting
+from calgrid.scoring.prompts import questions_of, tokenize_language
+from calgrid.scoring.settings import Prompting
 from figures import Figure, peer_parser, run
 from lines import Worker
 
@@ -68,7 +68,7 @@ class Bench:
         self.size: Size = QUICK if arguments.quick else FULL
         self.data: Path | None = arguments.data if arguments.data.is_dir() else None
         self.threads: int = arguments.threads
-        self.batch_tokens: int = arguments.batch_tokens
+        self.score_tokens: int = arguments.score_tokens
         self.peer_python: str = arguments.peer_python
         self.folder = folder
         self.tokenizer = material.tokenizer_of(self.data)
@@ -92,7 +92,7 @@ class Bench:
             worker.ask("load", model=str(model), threads=self.threads)
         return ours, peer
 
-    def ask_ours(self, worker: Worker, questions: pl.DataFrame, shots: int = 0, batch_tokens: int | None = None) -> Any:
+    def ask_ours(self, worker: Worker, questions: pl.DataFrame, shots: int = 0, score_tokens: int | None = None) -> Any:
         paths = [self.folder / "questions.parquet", self.folder / "examples.parquet"]
         questions.write_parquet(paths[0])
         self.dev.write_parquet(paths[1])
@@ -101,7 +101,7 @@ class Bench:
             questions=str(paths[0]),
             examples=str(paths[1]) if shots else None,
             shots=shots,
-            batch_tokens=batch_tokens or self.batch_tokens,
+            score_tokens=score_tokens or self.score_tokens,
         )
 
     def ask_peer(
@@ -205,7 +205,7 @@ def speed(bench: Bench, name: str, parts: Sequence[pl.DataFrame], shots: int, li
         name,
         *(sum(times[side]) for side in ("ours", "tokenizing", "peer")),
     )
-    plain, _ = counts.computed(questions, bench.batch_tokens)
+    plain, _ = counts.computed(questions, bench.score_tokens)
     sides = {"ours": f"{median['ours']:.2f} s", "peer": f"{median['peer']:.2f} s (batch size {best})"}
     return [
         Figure(f"{name}: times faster", ratio, limit, at_least=True, **sides),
@@ -244,10 +244,10 @@ def tokens(bench: Bench) -> list[Figure]:
     """The complete MMLU test without a model: tokens and padding."""
     test = material.mmlu(bench.data, "test")
     questions = bench.tokens(test if bench.size == FULL else material.spread(test, 2048))
-    plain, padded = counts.computed(questions, bench.batch_tokens)
+    plain, padded = counts.computed(questions, bench.score_tokens)
     least = counts.least(questions).tokens
     few = bench.tokens(material.spread(test, 512))
-    few_plain, few_padded = counts.computed(few, bench.batch_tokens)
+    few_plain, few_padded = counts.computed(few, bench.score_tokens)
     return [
         Figure(f"{len(questions)} MMLU questions: tokens, ours / least", plain / least, 1.05, ours=f"{plain:,}"),
         Figure(f"{len(questions)} MMLU questions: padding share", 1 - plain / padded, 0.1, ours=f"{padded:,}"),
@@ -280,7 +280,7 @@ def memory(bench: Bench) -> list[Figure]:
                 worker = bench.workers(stack, bench.model("tiny", LONG_VOCABULARY))[side == "peer"]
                 loaded = worker.ask("memory")["now"]
                 if side == "ours":
-                    bench.ask_ours(worker, questions, batch_tokens=rows * LONG_TOKENS)
+                    bench.ask_ours(worker, questions, score_tokens=rows * LONG_TOKENS)
                 else:
                     bench.ask_peer(worker, questions, rows)
                 peak = worker.ask("memory")["peak"]
@@ -356,7 +356,7 @@ LINES: dict[str, Callable[[Bench], list[Figure]]] = {
 def main() -> None:
     flags = peer_parser(__doc__, LINES)
     flags.add_argument(
-        "--batch-tokens", type=int, default=1024, help="padded tokens of a forward pass of ours, on the CPU"
+        "--score-tokens", type=int, default=1024, help="padded tokens of a forward pass of ours, on the CPU"
     )
     for name in ("zero-shot", "prox", "few-shot", "equality"):
         flags.add_argument(f"--{name}", type=int, metavar="N", help="questions, instead of the size's own number")

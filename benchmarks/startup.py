@@ -17,7 +17,7 @@ def run(program: str, *arguments: str | Path) -> None:
 
 
 def seconds(model: Path, data: Path | None, folder: Path) -> tuple[float, float]:
-    """From the start of `score.py` to its first scored batch, and to its end, on real questions."""
+    """From the start of `score_shard.py` to its first scored batch, and to its end, on real questions."""
     source = ("--path", data / "hub/cais/mmlu") if data else ("--hub", "cais/mmlu")
     questions, base, tokens = folder / "dev.parquet", folder / "base.json", folder / "tokens.parquet"
     manifest = folder / "manifest.json"

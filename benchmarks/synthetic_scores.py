@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from calgrid import files
+from calgrid.store import files
 
 SUBJECTS = 57  # of MMLU
 CATEGORIES = ("Business", "Humanities", "Medical", "Other", "STEM", "Social Sciences")

@@ -23,7 +23,7 @@ import numpy as np
 
 import gpu
 import material
-from calgrid.chat import Example
+from calgrid.training.chat import Example
 from figures import Figure, peer_parser, run
 from lines import Worker
 
@@ -44,7 +44,7 @@ class Size:
     batch_size: int  # conversations a step
     parts: int  # steps
     tuning: int  # conversations on which each side's own size is chosen
-    row_tokens: tuple[int, ...]  # of ours, of which the fastest counts
+    train_tokens: tuple[int, ...]  # of ours, of which the fastest counts
     packed: tuple[int, ...]  # row lengths of the SFTTrainer, likewise
     speed: tuple[float, float]  # at least, against the Trainer and the SFTTrainer
     vocabulary: int  # of the comparison of memory
@@ -102,14 +102,14 @@ def speed(bench: Bench) -> list[Figure]:
             worker.ask("start", model=str(model), threads=bench.threads)
         first = parts[0][: size.tuning]
         for ask in (
-            asking(ours, "train", smoothing=SMOOTHING, row_tokens=1024),
+            asking(ours, "train", smoothing=SMOOTHING, train_tokens=1024),
             asking(peer, "train", smoothing=SMOOTHING, batch_size=1),
         ):
             ask(first[:1])  # what loads at first use
         sides = {
             "ours": fastest(
                 "ours",
-                {n: asking(ours, "train", smoothing=SMOOTHING, row_tokens=n) for n in size.row_tokens},
+                {n: asking(ours, "train", smoothing=SMOOTHING, train_tokens=n) for n in size.train_tokens},
                 first,
             ),
             "Trainer": asking(peer, "train", smoothing=SMOOTHING, batch_size=size.batch_size),

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from workflow import TINY, Workflow
 
-from calgrid import theme
+from calgrid.figures import theme
+from support.workflow import TINY, Workflow
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cluster import Cluster
 from slurm_run import SlurmRun
-from workflow import ROOT, Workflow
+
+from support.workflow import ROOT, Workflow
 
 BASE = os.environ.get("CALGRID_SLURM")
 CONFIGS = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml", ROOT / "tests/slurm/trainings.yaml")

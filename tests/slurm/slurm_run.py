@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 from cluster import wait
-from workflow import ROOT
+
+from support.workflow import ROOT
 
 
 class SlurmRun:

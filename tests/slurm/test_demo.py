@@ -6,9 +6,9 @@ import time
 import polars as pl
 from cluster import run as slurm
 from slurm_run import SlurmRun
-from workflow import ROOT
 
-from calgrid.sections import BASE
+from calgrid.vocabulary import BASE
+from support.workflow import ROOT
 
 
 def test_all_tables(tmp_path, capsys):

@@ -18,9 +18,9 @@ rule change_rates:
         "../../envs/calgrid.yaml"
     params:
         flags=change_rate_flags(),
-        code=code("change_rates.py"),
+        code=code("write_change_rates.py"),
     shell:
-        "python $SCRIPTS/change_rates.py --selection {input.selection} --metrics {input.metrics:q} {params.flags:q}"
+        "python $SCRIPTS/write_change_rates.py --selection {input.selection} --metrics {input.metrics:q} {params.flags:q}"
         " --csv {output.csv} --tex {output.tex} > {log} 2>&1"
 
 
@@ -40,7 +40,7 @@ rule change_rates_figure:
         "../../envs/calgrid.yaml"
     params:
         flags=change_rate_flags(),
-        code=code("change_rates.py"),
+        code=code("write_change_rates.py"),
     shell:
-        "python $SCRIPTS/change_rates.py --selection {input.selection} --metrics {input.metrics:q} {params.flags:q}"
+        "python $SCRIPTS/write_change_rates.py --selection {input.selection} --metrics {input.metrics:q} {params.flags:q}"
         " --benchmark {wildcards.benchmark:q} --figures {output:q} > {log:q} 2>&1"

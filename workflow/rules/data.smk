@@ -89,7 +89,7 @@ use rule prepare_benchmark as prepare_examples with:
 # Prompts that say nothing, prepared as a benchmark of their own: it is tokenised and scored like any other.
 rule content_free:
     input:
-        lambda w: prepared([grid.benchmark_data(w.benchmark, w.language)]),
+        lambda w: prepared([paths.benchmark_data(w.benchmark, w.language)]),
     output:
         data=f"results/data/benchmarks/{{benchmark}}{CONTENT_FREE}/{{language}}.parquet",
         manifest=f"results/data/benchmarks/{{benchmark}}{CONTENT_FREE}/{{language}}.json",
@@ -103,8 +103,8 @@ rule content_free:
         "../../envs/calgrid.yaml"
     params:
         version=versions.CONTENT_FREE_VERSION,
-        questions=lambda w: grid.benchmark_data(w.benchmark, w.language),
+        questions=lambda w: paths.benchmark_data(w.benchmark, w.language),
         flags=lambda w: content_free_flags(),
     shell:
-        "python $SCRIPTS/content_free.py --questions {params.questions:q} {params.flags:q}"
+        "python $SCRIPTS/make_content_free.py --questions {params.questions:q} {params.flags:q}"
         " --output {output.data:q} --manifest {output.manifest:q} > {log:q} 2>&1"

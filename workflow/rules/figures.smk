@@ -26,9 +26,9 @@ rule headline_figure:
         benchmark=CONFIG.evaluation.headline_benchmark,
         sft=in_grid(CONFIG.evaluation.headline_sft_datasets),
         flags=figure_flags(),
-        code=code("reliability.py"),
+        code=code("draw_reliability.py"),
     shell:
-        "python $SCRIPTS/reliability.py --benchmark {params.benchmark:q} --language {wildcards.language:q}"
+        "python $SCRIPTS/draw_reliability.py --benchmark {params.benchmark:q} --language {wildcards.language:q}"
         " --sft {params.sft:q} --selection {input.selection} --scores {input.scores:q} {params.flags:q}"
         " --output {output:q} > {log:q} 2>&1"
 
@@ -53,12 +53,12 @@ rule figure1:
         models=CONFIG.grid.models,
         sft=in_grid(CONFIG.evaluation.headline_sft_datasets)[0],
         method=CONFIG.evaluation.confidence_method,
-        n_bins=CONFIG.evaluation.figure_bins,
-        code=code("figure1.py"),
+        figure_bins=CONFIG.evaluation.figure_bins,
+        code=code("draw_figure1.py"),
     shell:
-        "python $SCRIPTS/figure1.py --benchmark {params.benchmark:q} --languages {params.languages:q}"
+        "python $SCRIPTS/draw_figure1.py --benchmark {params.benchmark:q} --languages {params.languages:q}"
         " --models {params.models:q} --sft {params.sft:q} --selection {input.selection} --scores {input.scores:q}"
-        " --confidence-method {params.method} --n-bins {params.n_bins} --output {output:q} > {log:q} 2>&1"
+        " --confidence-method {params.method} --figure-bins {params.figure_bins} --output {output:q} > {log:q} 2>&1"
 
 
 rule language_figure:
@@ -84,16 +84,16 @@ rule language_figure:
     params:
         selection=lambda w, input: ["--selection", input.selection] if input.selection else [],
         flags=figure_flags(),
-        code=code("reliability.py"),
+        code=code("draw_reliability.py"),
     shell:
-        "python $SCRIPTS/reliability.py --benchmark {wildcards.benchmark:q} --language {wildcards.language:q}"
+        "python $SCRIPTS/draw_reliability.py --benchmark {wildcards.benchmark:q} --language {wildcards.language:q}"
         " --sft {wildcards.sft:q} {params.selection:q} --scores {input.scores:q} {params.flags:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
 rule training_curves:
     input:
-        lambda w: [grid.train_record(cell.path) for cell in trained_cells(w.model, w.sft)],
+        lambda w: [paths.train_record(cell.path) for cell in trained_cells(w.model, w.sft)],
     output:
         figure("results/figs/training_{model}_{sft}.{suffix}", "training_curves", "Training", "{model}, {sft}"),
     log:
@@ -107,6 +107,6 @@ rule training_curves:
     conda:
         "../../envs/calgrid.yaml"
     params:
-        code=code("training_curves.py"),
+        code=code("draw_training_curves.py"),
     shell:
-        "python $SCRIPTS/training_curves.py --records {input:q} --output {output:q} > {log:q} 2>&1"
+        "python $SCRIPTS/draw_training_curves.py --records {input:q} --output {output:q} > {log:q} 2>&1"

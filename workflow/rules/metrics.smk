@@ -1,7 +1,7 @@
 # Metrics: one job a cell and benchmark, from stored scores alone.
 rule metrics:
     input:
-        audit=lambda w: grid.audit(w.model),  # not ancient: see audit_model
+        audit=lambda w: paths.audit(w.model),  # not ancient: see audit_model
         scores=lambda w: cell_scores(w.benchmark, CELL.format(**w)),
     output:
         f"results/metrics/benchmark={{benchmark}}/{CELL}/metrics.parquet",
@@ -15,9 +15,9 @@ rule metrics:
         languages=lambda w: grid.languages(CONFIG, w.benchmark),
         cell=lambda w: CELL.format(**w),
         tiers=tier_flags(),
-        n_bins=measured_bins(),
-        code=code("metrics.py"),
+        measured_bins=measured_bins(),
+        code=code("measure_cell.py"),
     shell:
-        "python $SCRIPTS/metrics.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
-        " --cell {params.cell:q} --languages {params.languages:q} --tiers {params.tiers:q} --n-bins {params.n_bins}"
+        "python $SCRIPTS/measure_cell.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
+        " --cell {params.cell:q} --languages {params.languages:q} --tiers {params.tiers:q} --measured-bins {params.measured_bins}"
         " --threads {threads} --output {output:q} > {log:q} 2>&1"

@@ -16,9 +16,9 @@ rule heatmap:
     params:
         flags=overview_flags(CONFIG.grid.smoothing),
         tiers=tier_flags(),
-        code=code("heatmap.py"),
+        code=code("draw_heatmap.py"),
     shell:
-        "python $SCRIPTS/heatmap.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        "python $SCRIPTS/draw_heatmap.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -39,9 +39,9 @@ rule arrows:
     params:
         flags=overview_flags(CONFIG.evaluation.smoothing),
         tiers=tier_flags(),
-        code=code("arrows.py"),
+        code=code("draw_arrows.py"),
     shell:
-        "python $SCRIPTS/arrows.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        "python $SCRIPTS/draw_arrows.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} {params.flags:q} --tiers {params.tiers:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -61,7 +61,7 @@ rule lr_sensitivity:
         "../../envs/calgrid.yaml"
     params:
         flags=overview_flags(CONFIG.grid.smoothing),
-        code=code("lr_sensitivity.py"),
+        code=code("draw_lr_sensitivity.py"),
     shell:
-        "python $SCRIPTS/lr_sensitivity.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        "python $SCRIPTS/draw_lr_sensitivity.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} {params.flags:q} --output {output:q} > {log:q} 2>&1"

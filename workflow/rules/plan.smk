@@ -12,5 +12,5 @@ rule plan:
         targets=CONFIG.plan.targets,
         snakemake=lambda w: snakemake_arguments(),
     shell:
-        "python $SCRIPTS/plan.py {params.targets:q} --output results/plan.html -- {params.snakemake:q} 2> {log}"
+        "python $SCRIPTS/plan_grid.py {params.targets:q} --output results/plan.html -- {params.snakemake:q} 2> {log}"
         " || {{ cat {log} >&2; exit 1; }}"

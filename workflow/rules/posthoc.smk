@@ -19,9 +19,9 @@ rule posthoc:
         n_bins=CONFIG.evaluation.n_bins,
         share=str(CONFIG.evaluation.posthoc_share),
         transfer=CONFIG.evaluation.transfer_language,
-        code=code("posthoc.py"),
+        code=code("calibrate_posthoc.py"),
     shell:
-        "python $SCRIPTS/posthoc.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
+        "python $SCRIPTS/calibrate_posthoc.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
         " --content-free {input.content_free:q} --cell {params.cell:q} --languages {params.languages:q}"
         " --tiers {params.tiers:q} --confidence-methods {params.methods} --n-bins {params.n_bins}"
         " --share {params.share} --transfer-language {params.transfer:q} --output {output:q} > {log:q} 2>&1"
@@ -45,9 +45,9 @@ rule posthoc_table:
         methods=posthoc_methods(),
         tiers=tier_flags(),
         transfer=CONFIG.evaluation.transfer_language,
-        code=code("posthoc_table.py"),
+        code=code("write_posthoc_table.py"),
     shell:
-        "python $SCRIPTS/posthoc_table.py --selection {input.selection} --posthoc {input.posthoc:q}"
+        "python $SCRIPTS/write_posthoc_table.py --selection {input.selection} --posthoc {input.posthoc:q}"
         " --benchmarks {params.benchmarks:q} {params.arms:q} --confidence-methods {params.methods}"
         " --tiers {params.tiers:q} --transfer-language {params.transfer:q} --output-dir results/tables > {log} 2>&1"
 
@@ -77,8 +77,8 @@ rule temperature_transfer:
         tiers=tier_flags(),
         method=CONFIG.evaluation.confidence_method,
         transfer=CONFIG.evaluation.transfer_language,
-        code=code("temperature_transfer.py"),
+        code=code("draw_temperature_transfer.py"),
     shell:
-        "python $SCRIPTS/temperature_transfer.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        "python $SCRIPTS/draw_temperature_transfer.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --posthoc {input.posthoc:q} --models {params.models:q} --sft {params.sft:q} --tiers {params.tiers:q}"
         " --confidence-method {params.method} --transfer-language {params.transfer:q} --output {output:q} > {log:q} 2>&1"

@@ -15,18 +15,18 @@ rule reliability_bins:
         languages=lambda w: grid.languages(CONFIG, w.benchmark),
         arms=arm_flags(diagram_smoothings()),
         method=CONFIG.evaluation.confidence_method,
-        n_bins=CONFIG.evaluation.figure_bins,
-        code=code("reliability_bins.py"),
+        figure_bins=CONFIG.evaluation.figure_bins,
+        code=code("bin_reliability.py"),
     shell:
-        "python $SCRIPTS/reliability_bins.py --benchmark {wildcards.benchmark:q} --languages {params.languages:q}"
+        "python $SCRIPTS/bin_reliability.py --benchmark {wildcards.benchmark:q} --languages {params.languages:q}"
         " {params.arms:q} --selection {input.selection} --scores {input.scores:q} --confidence-method {params.method}"
-        " --n-bins {params.n_bins} --output {output:q} > {log:q} 2>&1"
+        " --figure-bins {params.figure_bins} --output {output:q} > {log:q} 2>&1"
 
 
 rule report_page:
     input:
         selection="results/selection.parquet",
-        records=[grid.train_record(cell.path) for cell in grid.tuned_cells(CONFIG)],
+        records=[paths.train_record(cell.path) for cell in grid.tuned_cells(CONFIG)],
         metrics=lambda w: [path for benchmark in CONFIG.grid.benchmarks for path in grid_metrics(benchmark)],
         bins=expand("results/reliability/{benchmark}.parquet", benchmark=CONFIG.grid.benchmarks),
         table1="results/tables/table1.csv",
@@ -48,10 +48,9 @@ rule report_page:
         grid=report_flags(),
         looks=table_looks(),
         configuration=lambda w: CONFIG.model_dump_json(exclude_none=True),  # its braces are no wildcards
-        script=sampled_hash(Path(SCRIPTS, "calgrid/report.js")),
-        code=code("report.py"),
+        code=code("write_report.py"),
     shell:
-        "python $SCRIPTS/report.py {params.arms:q} {params.grid:q} {params.looks:q} --selection {input.selection}"
+        "python $SCRIPTS/write_report.py {params.arms:q} {params.grid:q} {params.looks:q} --selection {input.selection}"
         " --records {input.records:q} --metrics {input.metrics:q} --bins {input.bins:q} --table1 {input.table1:q}"
         " --heatmaps {input.heatmaps:q} --arrows {input.arrows:q} --reproduction {input.reproduction:q}"
         " --reproduction-figure {input.reproduction_figure:q} --files {input.files:q}"

@@ -18,8 +18,8 @@ rule reproduction:
         "../../envs/calgrid.yaml"
     params:
         printed=folder_state(f"{workflow.basedir}/data/paper"),
-        code=code("reproduction.py"),
+        code=code("write_reproduction.py"),
     shell:
-        "python $SCRIPTS/reproduction.py --selection {input.selection} --metrics {input.metrics:q}"
+        "python $SCRIPTS/write_reproduction.py --selection {input.selection} --metrics {input.metrics:q}"
         " --intervals {input.intervals:q} --csv {output.csv} --claims {output.claims} --html {output.html}"
         " --figures {output.figure} {output.png} > {log} 2>&1"

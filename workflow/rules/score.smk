@@ -3,7 +3,7 @@ rule score:
     input:
         lambda w: prepared([shard_tokens(w)]),
         lambda w: cell_weights(w),
-        lambda w: ancient(grid.audit(w.model)),
+        lambda w: ancient(paths.audit(w.model)),
         record=record,
     output:
         f"results/scores/benchmark={{benchmark}}/{CELL}/{{shard}}.parquet",
@@ -16,12 +16,12 @@ rule score:
     resources:
         mem_mb=lambda w, attempt: attempt * node_memory(w.model),
         runtime=lambda w, attempt: round(attempt * (60 + 90 * billions(w.model))),
-        batch_tokens=CONFIG.device.score_tokens,
+        score_tokens=CONFIG.device.score_tokens,
         attention=CONFIG.device.score_attention,
     params:
         version=versions.SCORE_VERSION,
         tokens=shard_tokens,
         finished=f"results/checkpoints/scores/benchmark={{benchmark}}/{CELL}/{{shard}}",
     shell:
-        "python $SCRIPTS/score.py --model {input.record:q} --tokens {params.tokens:q} --finished {params.finished:q}"
-        " --batch-tokens {resources.batch_tokens} --attention {resources.attention} --output {output:q} > {log:q} 2>&1"
+        "python $SCRIPTS/score_shard.py --model {input.record:q} --tokens {params.tokens:q} --finished {params.finished:q}"
+        " --score-tokens {resources.score_tokens} --attention {resources.attention} --output {output:q} > {log:q} 2>&1"

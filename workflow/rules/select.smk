@@ -1,7 +1,7 @@
 # Selection: the learning rate of each model, SFT set and smoothing.
 checkpoint select:
     input:
-        [grid.train_record(cell.path) for cell in grid.tuned_cells(CONFIG)],
+        [paths.train_record(cell.path) for cell in grid.tuned_cells(CONFIG)],
     output:
         "results/selection.parquet",
     log:

@@ -18,9 +18,9 @@ rule significance:
         n_bins=CONFIG.evaluation.n_bins,
         t_test=CONFIG.evaluation.t_test,
         resamples=CONFIG.evaluation.resamples,
-        code=code("significance.py"),
+        code=code("compare_arms.py"),
     shell:
-        "python $SCRIPTS/significance.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
+        "python $SCRIPTS/compare_arms.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
         " --metrics {input.metrics:q} --scores {input.scores:q} --confidence-method {params.method}"
         " --n-bins {params.n_bins} --t-test {params.t_test} --resamples {params.resamples}"
         " --intervals {output.intervals:q} --output {output.tests:q} > {log:q} 2>&1"

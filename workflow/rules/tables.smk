@@ -16,9 +16,9 @@ rule overall_tables:
         flags=table_flags(CONFIG.evaluation.smoothing),
         table1=in_grid(CONFIG.evaluation.table1_sft_datasets),
         benchmarks=CONFIG.grid.benchmarks,
-        code=code("overall_tables.py"),
+        code=code("write_overall_tables.py"),
     shell:
-        "python $SCRIPTS/overall_tables.py --selection {input.selection} --metrics {input.metrics:q}"
+        "python $SCRIPTS/write_overall_tables.py --selection {input.selection} --metrics {input.metrics:q}"
         " --significance {input.significance:q} --benchmarks {params.benchmarks:q}"
         " --table1-sft-datasets {params.table1:q} {params.flags:q} --output-dir results/tables > {log} 2>&1"
 
@@ -44,9 +44,9 @@ for benchmark in CONFIG.grid.benchmarks:
             benchmark=benchmark,
             flags=table_flags(CONFIG.grid.smoothing),
             languages=grid.languages(CONFIG, benchmark),
-            code=code("language_tables.py"),
+            code=code("write_language_tables.py"),
         shell:
-            "python $SCRIPTS/language_tables.py --selection {input.selection} --metrics {input.metrics:q}"
+            "python $SCRIPTS/write_language_tables.py --selection {input.selection} --metrics {input.metrics:q}"
             " --significance {input.significance:q} --benchmark {params.benchmark:q}"
             " --languages {params.languages:q} {params.flags:q} --output-dir results/tables > {log:q} 2>&1"
 
@@ -71,7 +71,7 @@ rule tables_page:
         "../../envs/calgrid.yaml"
     params:
         looks=table_looks(),
-        code=code("tables_page.py"),
+        code=code("write_tables_page.py"),
     shell:
-        "python $SCRIPTS/tables_page.py --selection {input.selection} --overall {input.overall:q}"
+        "python $SCRIPTS/write_tables_page.py --selection {input.selection} --overall {input.overall:q}"
         " --by-language {input.by_language:q} {params.looks:q} --output {output} > {log} 2>&1"

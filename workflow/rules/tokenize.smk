@@ -9,7 +9,7 @@ rule tokenize:
         lambda w: prepared(shard_data(w.benchmark, w.shard).values()),
         lambda w: prepared(shard_examples(w.benchmark, w.shard).values()),
         lambda w: base_weights(w.model),
-        model=lambda w: grid.base_record(w.model),
+        model=lambda w: paths.base_record(w.model),
     output:
         tokens="results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.parquet",
         manifest="results/tokens/prompt={prompt}/benchmark={benchmark}/model={model}/{shard}.json",
@@ -34,7 +34,7 @@ rule tokenize:
 
 rule audit_model:
     input:
-        lambda w: map(grid.manifest, model_tokens(w.model)),
+        lambda w: map(paths.manifest, model_tokens(w.model)),
     output:
         "results/audits/{model}.json",
     log:
@@ -50,5 +50,5 @@ rule audit_model:
         limits=" ".join(settings_flags(CONFIG.audit)),
         attention=CONFIG.device.score_attention,
     shell:
-        "python $SCRIPTS/audit.py --manifests {input:q} {resources.limits} --attention {resources.attention}"
+        "python $SCRIPTS/audit_tokens.py --manifests {input:q} {resources.limits} --attention {resources.attention}"
         " --output {output:q} > {log:q} 2>&1"

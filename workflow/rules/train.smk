@@ -16,10 +16,10 @@ rule pretrain:
         "../../envs/calgrid.yaml"
     params:
         version=versions.PRETRAIN_VERSION,
-        corpus=lambda w: grid.corpus(entry("models", w.model).pretrain.corpus),
+        corpus=lambda w: paths.corpus(entry("models", w.model).pretrain.corpus),
         settings=lambda w: pretraining_flags(w.model),
     shell:
-        "python $SCRIPTS/pretrain.py --corpus {params.corpus:q} {params.settings:q}"
+        "python $SCRIPTS/pretrain_model.py --corpus {params.corpus:q} {params.settings:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -39,15 +39,15 @@ rule base_model:
         files=lambda w: source_files(base_source(w.model)),
         source=lambda w: base_source(w.model).flags(),
     shell:
-        "python $SCRIPTS/base_model.py {params.source:q} --output {output:q} > {log:q} 2>&1"
+        "python $SCRIPTS/fetch_base_model.py {params.source:q} --output {output:q} > {log:q} 2>&1"
 
 
 # Each SFT set as a model reads it, once for all the trainings on it; no GPU.
 rule pack:
     input:
-        lambda w: prepared([grid.sft_data(w.sft)]),
+        lambda w: prepared([paths.sft_data(w.sft)]),
         lambda w: base_weights(w.model),
-        base=lambda w: grid.base_record(w.model),
+        base=lambda w: paths.base_record(w.model),
     output:
         data="results/packed/model={model}/{sft}.parquet",
         manifest="results/packed/model={model}/{sft}.json",
@@ -59,19 +59,19 @@ rule pack:
         "../../envs/calgrid.yaml"
     params:
         version=versions.PACK_VERSION,
-        data=lambda w: grid.sft_data(w.sft),
+        data=lambda w: paths.sft_data(w.sft),
         settings=packing_flags(),
     shell:
-        "python $SCRIPTS/pack.py --base {input.base:q} --data {params.data:q} {params.settings:q}"
+        "python $SCRIPTS/pack_conversations.py --base {input.base:q} --data {params.data:q} {params.settings:q}"
         " --output {output.data:q} --manifest {output.manifest:q} > {log:q} 2>&1"
 
 
 rule train:
     input:
         training_data,
-        lambda w: ancient(grid.audit(w.model)),
+        lambda w: ancient(paths.audit(w.model)),
         lambda w: base_weights(w.model),
-        base=lambda w: grid.base_record(w.model),
+        base=lambda w: paths.base_record(w.model),
     output:
         weights=directory(f"results/models/{CELL}/model"),
         record=f"results/models/{CELL}/train.json",
@@ -85,14 +85,14 @@ rule train:
         **training_resources(),
     params:
         version=versions.TRAIN_VERSION,
-        data=lambda w: grid.packed(w.model, w.sft),
+        data=lambda w: paths.packed(w.model, w.sft),
         checkpoints=f"results/checkpoints/models/{CELL}",
         settings=settings_flags(CONFIG.training),
     shell:
-        "python $SCRIPTS/launch.py --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
-        " --result {output.record:q} -- $SCRIPTS/train.py --base {input.base:q} --conversations {params.data:q}"
+        "python $SCRIPTS/launch_training.py --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads}"
+        " --result {output.record:q} -- $SCRIPTS/train_cell.py --base {input.base:q} --conversations {params.data:q}"
         " --smoothing {wildcards.smoothing} --lr {wildcards.lr} --seed {wildcards.seed} {params.settings:q}"
-        " --row-tokens {resources.row_tokens} --activation-checkpointing {resources.activation_checkpointing}"
+        " --train-tokens {resources.train_tokens} --activation-checkpointing {resources.activation_checkpointing}"
         " --checkpoints {params.checkpoints:q} --checkpoint-minutes {resources.checkpoint_minutes}"
         " --weights {output.weights:q} --record {output.record:q} > {log:q} 2>&1"
 

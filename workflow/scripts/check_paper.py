@@ -16,10 +16,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--paper", type=Path, help="folder of the printed numbers (default: the project's data/paper)")
     arguments = parser.parse_args(argv)
 
-    from calgrid import paper, paper_checks
+    from calgrid.paper import consistency, published
 
-    printed = paper.read(arguments.paper or paper.FOLDER)
-    print("\n".join(paper_checks.report(paper_checks.findings(printed).values())).rstrip())
+    printed = published.read(arguments.paper or published.FOLDER)
+    print("\n".join(consistency.report(consistency.findings(printed).values())).rstrip())
 
 
 if __name__ == "__main__":

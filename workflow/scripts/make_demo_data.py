@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from calgrid import cli
-from calgrid.demo_data import DemoSettings, write_demo_data
+from calgrid.data.demo import DemoSettings, write_demo_data
 
 log = logging.getLogger(__name__)
 

@@ -10,26 +10,29 @@ an index). Rows that can't be used are counted by reason, and refused above --ma
 
 from collections.abc import Sequence
 
-from calgrid import benchmarks, cli, data_sources
+from calgrid import cli
+from calgrid.data import question_sets, sources
+from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    data_sources.add_flags(parser, split="test", layouts=benchmarks.LAYOUTS)
+    sources.add_flags(parser, split="test", layouts=BENCHMARK_LAYOUTS)
     parser.add_argument("--language", required=True, help="language of the rows, as the manifest records it")
     parser.add_argument(
         "--max-questions",
-        type=data_sources.positive,
+        type=sources.positive,
         metavar="N",
         help="take N questions, the same ones in each language",
     )
     arguments = parser.parse_args(argv)
-    source = data_sources.source_of(arguments)
-    with data_sources.opened(source) as (dataset, commit):
-        frame, rejects = benchmarks.prepare(
+    source = sources.source_of(arguments)
+    with sources.opened(source) as (dataset, commit):
+        frame, rejects = question_sets.prepare(
             source, dataset, arguments.layout, arguments.max_questions, arguments.max_rejected_share
         )
-    data_sources.write(frame, rejects, arguments, source, commit, language=arguments.language)
+    made_with = {"max_questions": arguments.max_questions}
+    sources.write(frame, rejects, arguments, source, commit, made_with, language=arguments.language)
 
 
 if __name__ == "__main__":

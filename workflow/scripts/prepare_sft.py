@@ -9,23 +9,25 @@ and content). Rows that can't be used are counted by reason, and refused above -
 
 from collections.abc import Sequence
 
-from calgrid import cli, data_sources, sft
+from calgrid import cli
+from calgrid.data import sft, sources
+from calgrid.data.sft_layouts import SFT_LAYOUTS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    data_sources.add_flags(parser, split="train", layouts=sft.LAYOUTS)
-    parser.add_argument("--max-rows", type=data_sources.positive, metavar="N", help="take a fixed sample of N rows")
+    sources.add_flags(parser, split="train", layouts=SFT_LAYOUTS)
+    parser.add_argument("--max-rows", type=sources.positive, metavar="N", help="take a fixed sample of N rows")
     parser.add_argument(
         "--validation-share",
-        type=data_sources.share,
+        type=sources.share,
         default=0.02,
         metavar="SHARE",
         help="held out for the validation loss, at least one conversation (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
-    source = data_sources.source_of(arguments)
-    with data_sources.opened(source) as (dataset, commit):
+    source = sources.source_of(arguments)
+    with sources.opened(source) as (dataset, commit):
         frame, rejects = sft.prepare(
             source,
             dataset,
@@ -35,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.max_rejected_share,
         )
     validation = frame["split"].eq("validation").sum()
-    data_sources.write(frame, rejects, arguments, source, commit, train=len(frame) - validation, validation=validation)
+    made_with = {"max_rows": arguments.max_rows, "validation_share": arguments.validation_share}
+    parts = {"train": len(frame) - validation, "validation": validation}
+    sources.write(frame, rejects, arguments, source, commit, made_with, **parts)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from calgrid import cli, files
-from calgrid.sections import VALIDATION_LOSS
+from calgrid import cli
+from calgrid.store import files
+from calgrid.vocabulary import VALIDATION_LOSS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
     arguments = parser.parse_args(argv)
 
-    from calgrid.selection import read_validation_loss, select
-    from calgrid.store import cell_of
+    from calgrid.store.reading import cell_of
+    from calgrid.store.selection import read_validation_loss, select
 
     losses = {cell_of(path): read_validation_loss(path) for path in arguments.train_json}
     made_by = files.provenance(rule=arguments.lr, made_of=files.seals_of(arguments.train_json))

@@ -6,16 +6,17 @@
         --manifest results/tokens/prompt=.../benchmark=cldr4/model=.../low.json
 
 The output has one row a question; docs/scores.md describes it. What is wrong with questions is counted by language in
-the manifest; `audit.py` says what is too much.
+the manifest; `audit_tokens.py` says what is too much.
 """
 
 import logging
 from collections.abc import Sequence
 
-from calgrid import cli, files
+from calgrid import cli
 from calgrid.errors import UserError
-from calgrid.sections import Prompting
-from calgrid.versions import TOKENIZE_VERSION
+from calgrid.scoring.settings import Prompting
+from calgrid.store import files
+from calgrid.store.versions import TOKENIZE_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     import polars as pl
 
-    from calgrid.data_sources import values_hash
-    from calgrid.modeling import load_tokenizer, weights_of
-    from calgrid.prompts import FINDINGS, tokenize_language
-    from calgrid.store import read_table
+    from calgrid.data.sources import values_hash
+    from calgrid.models.loading import load_tokenizer, weights_of
+    from calgrid.scoring.prompts import FINDINGS, tokenize_language
+    from calgrid.store.reading import read_table
 
     model = files.read_record(arguments.model, "max_position_embeddings")
     tokenizer = load_tokenizer(weights_of(arguments.model))

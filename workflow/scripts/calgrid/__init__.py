@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from calgrid.results import Results
+    from calgrid.store.results import Results
 
 
 def open_results(folder: "str | Path" = "results") -> "Results":
-    """The results of a grid as lazy polars frames: scores, metrics, selection, tests, intervals (`calgrid.results`).
+    """The results of a grid as lazy polars frames: scores, metrics, selection and so on (`store.results`).
 
     Args:
         folder: the `results` folder of a run.
 
     Raises UserError where there is no such folder; each frame, where its stage has not run.
     """
-    from calgrid.results import Results
+    from calgrid.store.results import Results
 
     return Results.open(folder)

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calgrid.vocabulary import N_BINS
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 SUM_TOLERANCE = 1e-6  # of a distribution given from outside; ours sum to 1 within a few ulp
-N_BINS = 30  # of the calibration file whose variant of RMS fits the paper's tables (hendrycks/test, calib_tools.py)
 PER_BIN = 100  # questions in a bin of that variant
 MESH = 1024  # cells of [0, 1] for the smooth calibration error
 SMOOTH_STEPS = 14  # bisections of its width: 2^-15

@@ -19,3 +19,7 @@ class Interrupted(UserError):
     """Stopped by a signal, with nothing lost: the same command goes on from there."""
 
     exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again
+
+
+class Unusable(Exception):
+    """A row that can't be used; the message is the reason under which it is counted."""

@@ -1,0 +1,1 @@
+"""The configuration: its sections, the checks across them, the grid that it spans, and its reference."""

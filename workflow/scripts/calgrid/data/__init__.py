@@ -1,0 +1,1 @@
+"""Data sets: from any source to one canonical form."""

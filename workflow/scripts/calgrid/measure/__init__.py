@@ -1,0 +1,1 @@
+"""From scores to numbers: metrics, post-hoc calibration, tests and intervals."""

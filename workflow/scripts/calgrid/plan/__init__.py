@@ -1,0 +1,1 @@
+"""What a command will cost, and what would run again."""

@@ -1,0 +1,1 @@
+"""The report: the whole grid on one page."""

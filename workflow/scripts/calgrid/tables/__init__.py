@@ -1,0 +1,1 @@
+"""Every table, as CSV, LaTeX and HTML."""

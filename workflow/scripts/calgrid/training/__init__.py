@@ -1,0 +1,1 @@
+"""Pretraining, packing and fine-tuning."""

@@ -1,0 +1,1 @@
+"""The results store against its provenance and the configuration."""
