@@ -1,5 +1,6 @@
 """Verification of a store: what is damaged, stale, missing or orphaned is named, with what mends it."""
 
+import json
 import os
 import platform
 import re
