@@ -1,6 +1,5 @@
 """The whole results store as lazy polars frames, for notebooks: `calgrid.open_results("results")`."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +41,7 @@ class Results:
     @property
     def content_free(self) -> pl.LazyFrame:
         """The same of content-free prompts, where some were scored; the benchmark's name ends with +content_free."""
-        folders = f"scores/benchmark=*{CONTENT_FREE}"
-        if not any(self.folder.glob(folders)):
-            raise _nothing(self.folder / folders)
+        self._find(f"scores/benchmark=*{CONTENT_FREE}/**/*.parquet")
         return self._partitioned("scores").filter(pl.col("benchmark").str.ends_with(CONTENT_FREE))
 
     @property
@@ -60,10 +57,8 @@ class Results:
     @property
     def selection(self) -> pl.LazyFrame:
         """A row a tuned cell, with its validation loss and whether its learning rate is the selected one."""
-        path = self.folder / "selection.parquet"
-        if not path.is_file():
-            raise _nothing(path)
-        return scan(path)
+        self._find("selection.parquet")
+        return scan(self.folder / "selection.parquet")
 
     @property
     def tests(self) -> pl.LazyFrame:
@@ -81,23 +76,18 @@ class Results:
         return self._by_benchmark("reliability")
 
     def _partitioned(self, stage: str) -> pl.LazyFrame:
-        """All files of a stage, with the parts of their paths below its folder as columns."""
+        """All files of a stage, which holds no others, with the parts of their paths below its folder as columns."""
+        self._find(f"{stage}/**/*.parquet")
         folder = self.folder / stage
-        found = [Path(at, name) for at, _, names in os.walk(folder, followlinks=True) for name in names]
-        shown = [path for path in found if not path.name.startswith(HIDDEN)]
-        if not shown:
-            raise _nothing(folder / "**/*.parquet")
-        if strange := [path for path in shown if path.suffix != ".parquet"]:
-            raise UserError(f"{strange[0]}: not a file of this workflow; move it out of {folder}")
         # A folder, and no pattern: whatever the path to it holds, polars takes keys and values from what is below it.
         return pl.scan_parquet(folder, glob=False, hidden_file_prefix=HIDDEN, hive_partitioning=True, hive_schema=PARTS)
 
     def _by_benchmark(self, stage: str) -> pl.LazyFrame:
+        self._find(f"{stage}/*.parquet")
         paths = sorted(self.folder.glob(f"{stage}/*.parquet"))
-        if not paths:
-            raise _nothing(self.folder / stage / "*.parquet")
         return pl.concat(scan(path).select(pl.lit(path.stem).alias("benchmark"), pl.all()) for path in paths)
 
-
-def _nothing(path: Path) -> UserError:
-    return UserError(f"{path}: no such file; run the workflow up to that stage")
+    def _find(self, pattern: str) -> None:
+        """Raise UserError where nothing below the folder matches."""
+        if not any(self.folder.glob(pattern)):
+            raise UserError(f"{self.folder / pattern}: no such file; run the workflow up to that stage")
