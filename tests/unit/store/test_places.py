@@ -92,6 +92,6 @@ def test_hidden_files_of_others_are_left_alone_and_a_visible_one_is_named(tmp_pa
     folder = build(tmp_path / "results")
     (folder / "scores/.DS_Store").touch()
     assert calgrid.open_results(folder).scores.collect().height == 4
-    (folder / "scores/benchmark=four/notes.txt").touch()
+    (folder / "scores/benchmark=four/notes.txt").write_text("of somebody")
     with pytest.raises(pl.exceptions.PolarsError, match=r"different file extensions: .*notes\.txt"):
         calgrid.open_results(folder).scores.collect()
