@@ -5,6 +5,7 @@ repository.
 """
 
 import argparse
+import glob
 import heapq
 import json
 import logging
@@ -189,6 +190,8 @@ def _address(source: Source) -> str:
     folder = Path(source.path or "").resolve()
     if not folder.is_dir():
         raise UserError(f"path: no such folder {source.path!r}; correct it, or give a Hub id instead (`hub`, --hub)")
+    if glob.escape(str(folder)) != str(folder):  # it would find nothing there, or the files of other folders
+        raise UserError(f"path: {folder}: `datasets` takes *, ? and [ in a path for a pattern; move this folder")
     return str(folder)
 
 
