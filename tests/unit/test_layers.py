@@ -1,6 +1,7 @@
 """The library's packages lie in one order: each imports those before it, and none of those after it."""
 
 import ast
+import tomllib
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -131,3 +132,9 @@ def test_every_constant_name_is_one_thing():
                     names.setdefault(target.id, []).append(module)
     records = ("METRICS", "CONFIDENCE_METHODS", "BENCHMARK_LAYOUTS", "SFT_LAYOUTS", "ARCHITECTURES", "BASE", "ALL")
     assert {name: names[name] for name in records if len(names[name]) != 1} == {}
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(LIBRARY.parent) for path in LIBRARY.rglob("__init__.py")}
+    assert set(listed) == {".".join(folder.parts) for folder in folders}
