@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from calgrid.errors import UserError
 from calgrid.store import files
 from calgrid.store.versions import PREPARE_VERSION
+from calgrid.vocabulary import MAX_REJECTED_SHARE
 
 if TYPE_CHECKING:  # both are slow to import, and `--help` needs neither
     import polars as pl
@@ -96,7 +97,7 @@ def add_flags(parser: argparse.ArgumentParser, split: str, layouts: Iterable[str
     parser.add_argument(
         "--max-rejected-share",
         type=share,
-        default=0.01,
+        default=MAX_REJECTED_SHARE,
         metavar="SHARE",
         help="refuse the data set if more of its rows can't be used (default: %(default)s)",
     )
