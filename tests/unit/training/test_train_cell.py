@@ -48,13 +48,13 @@ class Training:
         ]
 
     def start(self, *launched: str) -> subprocess.Popen:
-        command = [sys.executable, *launched, str(SCRIPTS / "train.py"), *self.flags]
+        command = [sys.executable, *launched, str(SCRIPTS / "train_cell.py"), *self.flags]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         log = (self.folder / "log").open("w")
         return subprocess.Popen(command, stderr=log, stdout=log, env=environment, start_new_session=True)
 
     def launcher(self, *flags: str) -> list[str]:
-        return [str(SCRIPTS / "launch.py"), *flags, "--result", str(self.cell / "train.json"), "--"]
+        return [str(SCRIPTS / "launch_training.py"), *flags, "--result", str(self.cell / "train.json"), "--"]
 
     def run(self, *launched: str) -> "Training":
         assert self.end(self.start(*launched)) == 0, self.log
@@ -213,7 +213,7 @@ def test_a_second_copy_takes_the_result_of_the_first(base, packed, tmp_path):
     second = Training(tmp_path, base, packed)
     second_log = tmp_path / "second.log"
     running = subprocess.Popen(
-        [sys.executable, *second.launcher(), str(SCRIPTS / "train.py"), *second.flags], stderr=second_log.open("w")
+        [sys.executable, *second.launcher(), str(SCRIPTS / "train_cell.py"), *second.flags], stderr=second_log.open("w")
     )
     assert one.end(first) == one.end(running) == 0
     assert "is computing train.json already; waiting for it" in second_log.read_text()
