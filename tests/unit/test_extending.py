@@ -1,4 +1,4 @@
-"""docs/extending.md: each recipe's blocks, put into a copy of the one file that it names, are all that it takes."""
+"""docs/extending.md: each recipe's blocks, put into copies of the files that they name, are all that it takes."""
 
 import ast
 import json
@@ -38,7 +38,7 @@ def inserted(source: str, place: str, name: str, code: str) -> str:
     (statement,) = [
         node
         for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(node).startswith((f"{name} = ", f"{name}: "))
     ]
     lines = source.splitlines(keepends=True)
     at = statement.lineno - 1 if place == "above" else (statement.end_lineno or 0) - 1
@@ -73,18 +73,17 @@ def extended(scripts: Path, heading: str, edit: Callable[[str], str] = str) -> E
 
 
 @pytest.mark.parametrize(
-    ("heading", "file"),
+    ("heading", "places"),
     [
-        ("A metric", "calgrid/measure/metrics.py"),
-        ("A confidence method", "calgrid/scoring/confidence.py"),
-        ("A benchmark layout", "calgrid/data/question_layouts.py"),
-        ("An SFT layout", "calgrid/data/sft_layouts.py"),
-        ("An architecture", "calgrid/models/architectures.py"),
+        ("A metric", ["calgrid/measure/metrics.py: METRICS", "calgrid/measure/definitions.py: DEFINITIONS"]),
+        ("A confidence method", ["calgrid/scoring/confidence.py: CONFIDENCE_METHODS"]),
+        ("A benchmark layout", ["calgrid/data/question_layouts.py: BENCHMARK_LAYOUTS"]),
+        ("An SFT layout", ["calgrid/data/sft_layouts.py: SFT_LAYOUTS"]),
+        ("An architecture", ["calgrid/models/architectures.py: ARCHITECTURES"]),
     ],
 )
-def test_a_recipe_changes_one_file(heading, file):
-    assert {block[0] for block in blocks(heading)} == {file}
-    assert [block[1] for block in blocks(heading)][-1] == "in"
+def test_a_recipe_changes_one_place(heading, places):
+    assert list(dict.fromkeys(f"{file}: {name}" for file, _, name, _ in blocks(heading))) == places
 
 
 def test_the_page_has_ten_recipes():
@@ -141,7 +140,7 @@ def test_a_metric(tmp_path, better, arrow):
 
 def test_a_metric_without_a_better_side_given_is_an_error(tmp_path):
     with pytest.raises(TypeError, match="better"):
-        Metric(name="m", head="M", label="m", of_group=lambda q: 0.0)  # type: ignore[call-arg]
+        Metric(name="m", head="M", label="m", of="mean")  # type: ignore[call-arg]
     library = extended(tmp_path / "scripts", "A metric", lambda code: code.replace(' better="higher",', ""))
     with pytest.raises(AssertionError, match=r"TypeError: .*missing 1 required keyword-only argument: 'better'"):
         library.ask(("refused", "evaluation/table_metrics", ["accuracy"]))
