@@ -167,12 +167,14 @@ def test_what_a_page_names_is_there(page):
     assert [name for name, there in names_of(page) if not there] == []
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_every_package_has_its_line(page):
-    """In `read these files first`, and where a contributor looks."""
-    text = page.read_text(encoding="utf-8")
-    packages = [path.parent.name for path in LIBRARY.glob("*/__init__.py")]
-    assert [name for name in packages if not re.search(rf"\b{name}/", text)] == []
+def test_every_folder_has_its_line_in_the_file_tree():
+    (tree,) = re.findall(
+        r"^## Read these files first\n.*?^```\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
+    )
+    folders = [path.parent.name for path in LIBRARY.glob("*/__init__.py")]
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    folders += {name.split("/")[0] for name in done.stdout.splitlines() if "/" in name and not name.startswith(".")}
+    assert [name for name in folders if not re.search(rf"\b{name}/", tree)] == []
 
 
 # Commands
@@ -217,6 +219,24 @@ def test_a_command_is_real(page, command, monkeypatch, capsys):
         assert [file for file in map(str, parsed.configfile or []) if not file.endswith(".yaml")] == []
         named = [name for name in parsed.targets if not name.startswith("results/") and not name.isupper()]
         assert set(named) <= RULES
+
+
+def test_what_hooks_and_actions_run_is_real():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]  # no version beside the lock file's
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for hook in hooks[0]["hooks"]:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert hook["language"] == "system"
+        assert f"\n{program}==" in lock, hook["entry"]
+    actions = [yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yaml")]
+    steps = [step for action in actions for job in action["jobs"].values() for step in job["steps"]]
+    for command in (step["run"] for step in steps if "run" in step):
+        assert command.startswith("make ")
+        subprocess.run(["make", "--dry-run", *command.split()[1:]], cwd=ROOT, check=True, capture_output=True)
+    assert [
+        step["uses"] for step in steps if "uses" in step and not re.search(r"^actions/[\w-]+@v\d+$", step["uses"])
+    ] == []
 
 
 @pytest.fixture(scope="module")
