@@ -167,6 +167,17 @@ def test_what_a_page_names_is_there(page):
     assert [name for name, there in names_of(page) if not there] == []
 
 
+def test_programs_that_the_code_names_are_there():
+    """In messages, help texts, comments and commands."""
+    files = [path for folder in ("workflow", "benchmarks", "profiles", "envs") for path in (ROOT / folder).rglob("*")]
+    files = [path for path in files if path.suffix in (".py", ".smk", ".yaml", ".rst")]
+    known = {path.name for path in [*files, *ROOT.glob("tests/**/*.py")]} | {"calib_tools.py"}  # hendrycks/test's
+    named = {
+        (path.name, name) for path in files for name in re.findall(r"\b\w+\.py\b", path.read_text(encoding="utf-8"))
+    }
+    assert sorted((where, name) for where, name in named if name not in known) == []
+
+
 def test_every_folder_has_its_line_in_the_file_tree():
     (tree,) = re.findall(
         r"^## Read these files first\n.*?^```\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
