@@ -7,7 +7,7 @@
 
 Writes an ordinary Hugging Face folder (`--weights`, bfloat16) and a record (`--record`): loss curve, validation loss
 (without smoothing, nats a token), tokens, seconds, settings, versions. A run that was killed goes on from its last
-checkpoint. SIGTERM and Ctrl-C write one and end with status 75. Several processes train one cell: see launch.py.
+checkpoint. SIGTERM and Ctrl-C write one and end with status 75. Several processes train one cell by launch_training.py.
 """
 
 import argparse
@@ -43,7 +43,9 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--base", required=True, help="base.json of the model to start from")
-    parser.add_argument("--conversations", required=True, help="packed by the model's tokenizer (pack.py)")
+    parser.add_argument(
+        "--conversations", required=True, help="packed by the model's tokenizer (pack_conversations.py)"
+    )
     parser.add_argument("--smoothing", required=True, type=float, help="label smoothing in [0, 1)")
     parser.add_argument("--lr", required=True, type=float, help="peak learning rate")
     parser.add_argument("--seed", required=True, type=int, help="seed of order and dropout")
@@ -184,7 +186,9 @@ def check_packed(
     """Refuse conversations that were packed for another model, or otherwise than the settings say."""
     where = f"--conversations {arguments.conversations}"
     if "pack_version" not in packed:
-        raise UserError(f"{where}: not written by pack.py; give results/packed/model=<model>/<sft>.parquet")
+        raise UserError(
+            f"{where}: not written by pack_conversations.py; give results/packed/model=<model>/<sft>.parquet"
+        )
     if packed["base"] != base:
         raise UserError(f"{where}: not packed for the model of {arguments.base}; pack it again by its tokenizer")
     for name in Packing.model_fields:
