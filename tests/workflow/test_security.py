@@ -308,7 +308,7 @@ def test_any_title_is_harmless_in_html(text):
 
 def test_a_provenance_has_nothing_of_the_environment(tmp_path):
     secret = "s3cr3t-of-this-test"
-    code = "import json; from calgrid import files; print(json.dumps(files.provenance(cell='x')))"
+    code = "import json; from calgrid.store import files; print(json.dumps(files.provenance(cell='x')))"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "workflow/scripts"),

@@ -35,7 +35,7 @@ rule all_figures:
         [f"results/figs/{benchmark}/change_rates.svg" for benchmark in CONFIG.grid.benchmarks],
         rules.reproduction.output.figure,
         transfer_figures(),
-        overview_figures(),
+        benchmark_figures(),
 
 
 rule audit:
