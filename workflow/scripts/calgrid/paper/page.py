@@ -15,8 +15,12 @@ from calgrid.paper.published import ARM, CONFIDENCE_METHOD, N_BINS, PRINTED_METR
 from calgrid.tables.contents import DIGITS
 from calgrid.vocabulary import ALL, BASE, MEAN, POOLED
 
-PAGE, STYLE = "page.html", "page.css"
-COVERS, COVERAGE, CLAIMS = "covers.html", "coverage.html", "claims.html"
+# One statement each: of a program's files those alone count that it reaches (`store.program_hash`).
+PAGE = "page.html"
+STYLE = "page.css"
+COVERS = "covers.html"
+COVERAGE = "coverage.html"
+CLAIMS = "claims.html"
 HEADS: Mapping[str, str] = {"accuracy": "Accuracy", "entropy": "Entropy", "ece": "ECE", "rms_gce": "RMS"}
 AGGREGATIONS: Mapping[str, str] = {POOLED: "ours: all questions pooled", MEAN: "ours: mean over languages"}
 NOT_COVERED = "not covered"

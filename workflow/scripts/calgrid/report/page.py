@@ -24,9 +24,14 @@ from calgrid.tables import page as tables_page
 from calgrid.tables.layout import ARM_HEADS
 from calgrid.vocabulary import NONE
 
-PAGE, SCRIPT = "page.html", "page.js"
-STATE, RELIABILITY, FIGURES = "state.html", "reliability.html", "figures.html"
-REPRODUCTION, FILES, PROVENANCE = "reproduction.html", "files.html", "provenance.html"
+PAGE = "page.html"
+SCRIPT = "page.js"
+STATE = "state.html"
+RELIABILITY = "reliability.html"
+FIGURES = "figures.html"
+REPRODUCTION = "reproduction.html"
+FILES = "files.html"
+PROVENANCE = "provenance.html"
 TITLE = "Calibration report"
 SHORT = 12  # letters of a commit that are shown
 MANY = 8  # files of a folder that are listed without a click

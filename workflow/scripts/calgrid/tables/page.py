@@ -8,7 +8,10 @@ from markupsafe import Markup
 from calgrid.pages import frame
 from calgrid.tables.layout import ARM_HEADS, PANEL_TITLES, fields, head, rows
 
-PAGE, TABLE, STYLE = "page.html", "table.html", "page.css"
+# One statement each: of a program's files those alone count that it reaches (`store.program_hash`).
+PAGE = "page.html"
+TABLE = "table.html"
+STYLE = "page.css"
 # Other tables of the folder.
 BESIDE = [
     ("reproduction.html", "against the paper"),
