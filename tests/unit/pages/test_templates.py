@@ -152,7 +152,7 @@ def provenance_like(text: str) -> str:
 
 
 def tables_like(text: str) -> str:
-    return tables_page.page(text, {text: [(text, text, frame.Markup("<b></b>"))]})
+    return tables_page.page(text, {text: [tables_page.Table(text, text, frame.Markup("<b></b>"))]})
 
 
 def page_with_script(text: str) -> str:
@@ -174,7 +174,7 @@ def test_hostile_text_changes_no_tag(made):
 
 def test_a_part_that_no_template_made_is_escaped():
     """A caller that gives HTML as a mere text sees it as text."""
-    html = tables_page.page("x", {"x": [("x", "x", "<table></table>")]})  # type: ignore[list-item]
+    html = tables_page.page("x", {"x": [tables_page.Table("x", "x", "<table></table>")]})
     assert "<table>" not in html
     assert "&lt;table&gt;" in html
 

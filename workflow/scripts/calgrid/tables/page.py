@@ -1,6 +1,7 @@
 """All tables as one HTML page."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import polars as pl
 from markupsafe import Markup
@@ -20,12 +21,20 @@ BESIDE = [
 ]
 
 
-def page(title: str, sections: Mapping[str, Sequence[tuple[str, str, Markup]]]) -> str:
+class Table(NamedTuple):
+    """A table of the page."""
+
+    name: str
+    anchor: str
+    html: Markup  # what `table` made
+
+
+def page(title: str, sections: Mapping[str, Sequence[Table]]) -> str:
     """A page of tables.
 
     Args:
         title: plain text.
-        sections: by heading, the tables of a section: name, anchor, and what `table` made.
+        sections: by heading, the tables of a section.
     """
     return frame.page(__file__, PAGE, title, sections=sections, beside=BESIDE)
 
