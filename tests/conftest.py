@@ -1,8 +1,15 @@
 """What several tests share."""
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker; torch reads this when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+from filelock import FileLock
 
 from calgrid.figures import theme
 from support.workflow import TINY, Workflow
@@ -19,11 +26,33 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder that one worker builds for all of them; each worker takes a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, build: Callable[[Path], object]) -> Path:
+        whole, failed = shared / f"{name}-built", shared / f"{name}-failed"
+        with FileLock(shared / f"{name}.lock"):
+            assert not failed.exists(), f"{name} could not be built by another worker"
+            if not whole.exists():
+                failed.touch()
+                building = shared / name
+                building.mkdir()
+                build(building)
+                building.rename(whole)
+                failed.unlink()
+        copy = base / f"{name}-copy"
+        shutil.copytree(whole, copy, symlinks=True)
+        return copy
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(built_once) -> Workflow:
     """A finished grid: the demo's, at the least size. Tests that change results copy it."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"), *TINY)
-    workflow.run("all")
-    return workflow
+    return Workflow(built_once("finished", lambda folder: Workflow(folder, *TINY).run("all")), *TINY)
 
 
 @pytest.fixture(autouse=True)
