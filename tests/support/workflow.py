@@ -2,18 +2,34 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
+from calgrid.cell import Cell
 from support.snakemake_server import server
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
 TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
+
+
+def cells(outputs: Iterable[str]) -> set[Cell]:
+    """The cells that files are of."""
+    return {Cell.parse(Path(output).with_suffix("")) for output in outputs}
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the project, as far as a run needs it."""
+    for part in ("Snakefile", "workflow", "config", "data", "envs"):
+        source = ROOT / part
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+    return folder
 
 
 class Workflow:
