@@ -31,8 +31,23 @@ include: "workflow/rules/posthoc.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/change_rates.smk"
-include: "workflow/rules/overview.smk"
+include: "workflow/rules/benchmark_figures.smk"
 include: "workflow/rules/reproduction.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/report.smk"
+
+# Here, since an included file gives no default target.
+rule all_tables:
+    default_target: True
+    input:
+        overall_tables(),
+        [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
+        "results/tables/index.html",
+        rules.change_rates.output,
+        rules.reproduction.output.csv,
+        rules.reproduction.output.claims,
+        rules.reproduction.output.html,
+        posthoc_tables(),
+
+
 include: "workflow/rules/targets.smk"

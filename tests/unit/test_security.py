@@ -8,6 +8,8 @@ import pickle
 import re
 import subprocess
 import sys
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -57,9 +59,9 @@ def test_no_code_that_comes_with_data_or_models_is_run(path):
         assert given_.get("shell", "False") == "False", name
         assert given_.get("allow_pickle", "False") == "False", name
         assert name not in ("eval", "exec", "os.system", "os.popen", "torch.load", "yaml.load"), name
-        if re.fullmatch(r"Auto\w+\.from_pretrained", name) and path.parent.name == "calgrid":
+        if re.fullmatch(r"Auto\w+\.from_pretrained", name) and "calgrid" in path.parts:
             assert given_["trust_remote_code"] == "False", f"{path.name}: {name}"
-        if name == "AutoModelForCausalLM.from_pretrained" and path.parent.name == "calgrid":
+        if name == "AutoModelForCausalLM.from_pretrained" and "calgrid" in path.parts:
             assert given_["use_safetensors"] == "True"
 
 
@@ -101,6 +103,11 @@ def test_an_exchanged_index_of_a_checkpoint_is_not_unpickled(tmp_path):
 
 
 def paper() -> dict:
+    return copy.deepcopy(as_read())
+
+
+@cache
+def as_read() -> dict:
     return yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
 
 
@@ -110,16 +117,16 @@ def test_the_papers_sources_are_pinned_by_commit():
         assert re.fullmatch(r"[0-9a-f]{40}", entry["revision"])
 
 
-@pytest.mark.parametrize("revision", [None, "", "main", "v1.0", "c5ebcd4", "C" * 40, "a" * 41, "a" * 40 + "\n"])
-@pytest.mark.parametrize("catalogue", ["models", "sft_datasets", "benchmarks"])
-def test_a_hub_source_without_a_commit_is_refused(catalogue, revision):
-    raw = paper()
-    name, entry = next(iter(raw[catalogue].items()))
-    entry["revision"] = revision
-    with pytest.raises(UserError) as refused:
-        check.load(raw)
-    assert f"{catalogue}.{name}" in str(refused.value)
-    assert "revision" in str(refused.value)
+def test_a_hub_source_without_a_commit_is_refused():
+    revisions = (None, "", "main", "v1.0", "c5ebcd4", "C" * 40, "a" * 41, "a" * 40 + "\n")
+    for catalogue, revision in product(("models", "sft_datasets", "benchmarks"), revisions):
+        raw = paper()
+        name, entry = next(iter(raw[catalogue].items()))
+        entry["revision"] = revision
+        with pytest.raises(UserError) as refused:
+            check.load(raw)
+        assert f"{catalogue}.{name}" in str(refused.value), ascii(revision)
+        assert "revision" in str(refused.value), ascii(revision)
 
 
 def named(where: str, name: str) -> dict:
@@ -150,11 +157,17 @@ def test_an_ordinary_name_is_taken_everywhere(where):
     check.load(named(where, "my-name_2.5"))
 
 
-@pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=ascii)
-def test_names_cannot_leave_their_folder_or_reach_a_shell(where, name):
-    with pytest.raises(UserError):
-        check.load(named(where, name))
+def taken(raw: dict) -> bool:
+    try:
+        check.load(raw)
+    except UserError:
+        return False
+    return True
+
+
+def test_names_cannot_leave_their_folder_or_reach_a_shell():
+    cases = [(where, name) for where, name in product(PLACES, HOSTILE_NAMES) if taken(named(where, name))]
+    assert cases == []
 
 
 def test_a_folder_of_the_workflow_is_inside_its_results():
@@ -288,7 +301,7 @@ def test_any_title_is_harmless_in_html(text):
 
 def test_a_provenance_has_nothing_of_the_environment(tmp_path):
     secret = "s3cr3t-of-this-test"
-    code = "import json; from calgrid import files; print(json.dumps(files.provenance(cell='x')))"
+    code = "import json; from calgrid.store import files; print(json.dumps(files.provenance(cell='x')))"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "workflow/scripts"),

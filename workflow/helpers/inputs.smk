@@ -112,14 +112,14 @@ def sft_flags(dataset):
     return flags + (["--max-rows", str(dataset.max_rows)] if dataset.max_rows else [])
 
 
-def benchmark_flags(benchmark, language, split):
+def benchmark_source_flags(benchmark, language, split):
     flags = [*benchmark.flags(), "--layout", benchmark.layout, "--split", split, "--language", language]
     return [*flags, "--config", benchmark.config.format(language=language)]
 
 
 def question_flags(wildcards):
     benchmark = entry("benchmarks", wildcards.benchmark)
-    flags = benchmark_flags(benchmark, wildcards.language, benchmark.split)
+    flags = benchmark_source_flags(benchmark, wildcards.language, benchmark.split)
     return flags + (["--max-questions", str(benchmark.max_questions)] if benchmark.max_questions else [])
 
 
@@ -127,7 +127,7 @@ def example_flags(wildcards):
     benchmark = entry("benchmarks", wildcards.benchmark)
     if benchmark.example_split is None:
         raise WorkflowError(f"benchmarks.{wildcards.benchmark}: has no example_split; add it")
-    return benchmark_flags(benchmark, wildcards.language, benchmark.example_split)
+    return benchmark_source_flags(benchmark, wildcards.language, benchmark.example_split)
 
 
 def base_source(model):

@@ -146,7 +146,7 @@ def transfer_figures():
     return [f"results/figs/{benchmark}/temperature_transfer.svg" for benchmark in CONFIG.grid.benchmarks]
 
 
-def overview_figures():
+def benchmark_figures():
     return [
         f"results/figs/{benchmark}/{figure}.svg"
         for benchmark in CONFIG.grid.benchmarks
@@ -195,14 +195,14 @@ def table_looks():
 
 
 def table_flags(smoothings):
-    return [*overview_flags(smoothings), *table_looks()]
+    return [*shown_flags(smoothings), *table_looks()]
 
 
 def arm_flags(smoothings):
     return ["--models", *CONFIG.grid.models, "--sft", *CONFIG.grid.sft_datasets, "--smoothings", *smoothings]
 
 
-def overview_flags(smoothings):
+def shown_flags(smoothings):
     evaluation = CONFIG.evaluation
     return [
         *arm_flags(smoothings),

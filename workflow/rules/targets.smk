@@ -8,19 +8,6 @@ localrules:
     report,
 
 
-rule all_tables:
-    default_target: True
-    input:
-        overall_tables(),
-        [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
-        "results/tables/index.html",
-        rules.change_rates.output,
-        rules.reproduction.output.csv,
-        rules.reproduction.output.claims,
-        rules.reproduction.output.html,
-        posthoc_tables(),
-
-
 rule headline_figures:
     input:
         headline_figures(),
@@ -35,7 +22,7 @@ rule all_figures:
         [f"results/figs/{benchmark}/change_rates.svg" for benchmark in CONFIG.grid.benchmarks],
         rules.reproduction.output.figure,
         transfer_figures(),
-        overview_figures(),
+        benchmark_figures(),
 
 
 rule audit:

@@ -13,7 +13,7 @@ from calgrid import cli, flags
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    flags.add_overview_flags(parser)
+    flags.add_benchmark_flags(parser)
     flags.add_tiers(parser)
     arguments = parser.parse_args(argv)
 

@@ -61,7 +61,7 @@ def test_rows_have_type_limits_default_and_meaning():
     # what config/config.yaml says stands before the model's own
     assert "| `16384` |" in by_key["device.score_tokens"]
     changed = {**CONFIGURATION, "device": {}}
-    assert "| `device.score_tokens` | whole number (≥ 1) | `8192` |" in reference.reference(changed)
+    assert "| `device.score_tokens` | whole number (≥ 1) | `16384` |" in reference.reference(changed)
     # numbers that are kept as text are numbers to a user
     assert "| list of numbers (≥ 0, < 1), not empty | `[0.0, 0.1, 0.2]` |" in by_key["grid.smoothing"]
     assert "| `validation_loss` or number (> 0) |" in by_key["selection.lr"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from calgrid import calibration
 from calgrid.measure import bootstrap
 from calgrid.measure.bootstrap import BOOTSTRAPPED, Part, resample
-from calgrid.measure.metrics import MEANS
+from calgrid.measure.metrics import MEANS, METRICS
 from calgrid.measure.questions import Questions
 from calgrid.measure.tests import clustered_t_test, from_resamples, normal_interval, t_test
 
@@ -295,3 +295,7 @@ def test_coverage_of_the_interval_of_ece(sharpness, n, of_expectation, of_truth)
     assert of_expectation[0] <= expectation <= of_expectation[1]
     assert of_truth[0] <= truth <= of_truth[1]
     assert mean > limit
+
+
+def test_what_the_records_say_is_tested_is_resampled():
+    assert set(BOOTSTRAPPED) == {name for name, metric in METRICS.items() if metric.tested}

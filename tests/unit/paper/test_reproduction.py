@@ -13,8 +13,7 @@ from calgrid.figures import theme
 from calgrid.paper import published, reproduction
 from calgrid.paper.chart import chart
 from calgrid.paper.page import page
-from calgrid.store import files
-from calgrid.store import paths as paths_
+from calgrid.store import files, paths
 from calgrid.store.selection import SCHEMA
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -80,7 +79,7 @@ def run(tmp_path_factory, printed):
             frame = pl.concat([metrics_rows(rows), pooled, tiers], how="diagonal_relaxed")
             if rate == "5e-5":
                 frame = frame.with_columns(accuracy=pl.lit(0.99))  # not selected: must not be read
-            metrics.append(root / paths_.metrics("global_mmlu", other.path))
+            metrics.append(root / paths.metrics("global_mmlu", other.path))
             files.write_parquet(frame, metrics[-1], {})
             if sft != "base":
                 selection.append((model, sft, smoothing, rate, cell.seed, 1.0, rate == cell.lr))
@@ -223,15 +222,15 @@ def test_seeds_are_averaged_and_bins_matter(tmp_path, printed):
     rows = printed.languages.filter(benchmark="global_mmlu", language="yo", model="gemma2-2b", sft="tulu3")
     rows = rows.filter(smoothing="0.0")
     cells = [Cell("gemma2-2b", "tulu3", "0.0", "1e-5", seed) for seed in ("0", "1")]
-    paths = [tmp_path / paths_.metrics("global_mmlu", cell.path) for cell in cells]
-    for path, shift in zip(paths, (0.0, 0.04), strict=True):
+    measured_files = [tmp_path / paths.metrics("global_mmlu", cell.path) for cell in cells]
+    for path, shift in zip(measured_files, (0.0, 0.04), strict=True):
         frame = metrics_rows(rows).with_columns(pl.col("accuracy", "ece") + shift)
         files.write_parquet(frame.filter(n_bins=10) if shift else frame, path, {})
-    found = reproduction.read_run(paths, {("gemma2-2b", "tulu3", "0.0"): cells}).filter(aggregation="language")
+    found = reproduction.read_run(measured_files, {("gemma2-2b", "tulu3", "0.0"): cells}).filter(aggregation="language")
     accuracy, ece = (found.row(by_predicate=pl.col("metric") == name, named=True) for name in ("accuracy", "ece"))
     assert accuracy["ours"] == pytest.approx(rows["accuracy"][0] + SHIFTS["accuracy"] + 0.02)
     assert (accuracy["n_seeds"], ece["n_seeds"]) == (2, 1)  # the second seed has no ECE with 30 bins
-    frame = reproduction.read_run(paths[1:], {("gemma2-2b", "tulu3", "0.0"): cells})
+    frame = reproduction.read_run(measured_files[1:], {("gemma2-2b", "tulu3", "0.0"): cells})
     none = frame.clear().select(*reproduction.KEYS, *(pl.lit(0.0).alias(name) for name in ("value", "low", "high")))
     compared = reproduction.compare(printed, frame, none).filter(
         **CELL, language="yo", sft="tulu3", model="gemma2-2b", smoothing="0.0"
@@ -339,7 +338,7 @@ def test_the_figure(run):
 def test_a_run_that_covers_nothing(tmp_path):
     """As the demo's: other models, benchmarks and languages."""
     cell = Cell("tiny-gemma2", "cldr-alpaca", "0.1", "2e-3", "0")
-    path = tmp_path / paths_.metrics("cldr4", cell.path)
+    path = tmp_path / paths.metrics("cldr4", cell.path)
     rows = pl.DataFrame({"language": ["en"], "accuracy": [0.5], "entropy": [1.0], "ece": [0.1], "rms": [0.1]})
     files.write_parquet(metrics_rows(rows), path, {})
     chosen = pl.DataFrame(

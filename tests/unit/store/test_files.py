@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import random
-import shutil
 import subprocess
 import sys
 
@@ -17,7 +16,6 @@ from calgrid.errors import UserError
 from calgrid.scoring.settings import Prompting
 from calgrid.store import files, seals
 from calgrid.training.settings import Training
-from support.workflow import ROOT
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path):
@@ -164,32 +162,6 @@ def test_a_bad_flag_is_named():
     cli.add_settings(parser := cli.parser(""), Prompting)
     with pytest.raises(UserError, match=r"prompt: 'no' must hold \{question\}"):
         cli.read_settings(parser.parse_args(["--prompt", "no"]), Prompting)
-
-
-def test_program_hash_is_the_same_in_every_process_and_follows_imports(tmp_path):
-    shutil.copytree(ROOT / "workflow/scripts", tmp_path / "scripts")
-    program = tmp_path / "scripts/measure_cell.py"
-    code = f"import pathlib, calgrid.store.versions as v; print(v.program_hash(pathlib.Path({str(program)!r})))"
-
-    def found() -> set[str]:
-        runs = [
-            subprocess.run(
-                [sys.executable, "-c", code],
-                env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path / "scripts")},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            for seed in ("1", "2", "3")
-        ]
-        return {run.stdout for run in runs}
-
-    assert len(before := found()) == 1
-    for module, changes in {"calibration": True, "store": True, "modeling": False}.items():
-        path = tmp_path / f"scripts/calgrid/{module}.py"
-        path.write_text(path.read_text() + "\n# changed\n")
-        assert (found() != before) == changes, module
-        before = found()
 
 
 @pytest.mark.parametrize("size", [10, 2**20, 3 * 2**20 + 5])

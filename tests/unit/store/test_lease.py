@@ -20,7 +20,7 @@ SECONDS = "3"  # until a lease without a beat is taken over
 HOLDER = """
 import logging, pathlib, sys, time
 logging.basicConfig(level="INFO")
-from calgrid import lease
+from calgrid.store import lease
 result, work, seconds = sys.argv[1:]
 with lease.held(result, [work]) as done:
     print("done" if done else "computing", flush=True)

@@ -39,7 +39,7 @@ def add_table_looks(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_overview_flags(to: argparse.ArgumentParser) -> None:
+def add_benchmark_flags(to: argparse.ArgumentParser) -> None:
     """Add what the figures of a whole benchmark share."""
     to.add_argument("--benchmark", required=True, help="the benchmark to show")
     add_arms(to)

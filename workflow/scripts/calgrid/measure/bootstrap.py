@@ -20,6 +20,7 @@ from scipy import sparse
 
 from calgrid import calibration
 from calgrid.calibration import Floats, Integers
+from calgrid.measure.definitions import per_question
 from calgrid.measure.metrics import MEANS, METRICS
 from calgrid.measure.questions import Questions
 
@@ -45,10 +46,8 @@ class Part:
     @cached_property
     def per_question(self) -> Floats:
         """(N, MEANS), what the metrics that are means average over the questions."""
-        values = (METRICS[name].of_question for name in MEANS)
-        return np.stack(
-            [of_question(self.questions) for of_question in values if of_question], axis=1, dtype=np.float64
-        )
+        values = [per_question(METRICS[name], self.questions) for name in MEANS]
+        return np.stack(values, axis=1, dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from calgrid import calibration
 from calgrid.calibration import Booleans, Floats, Integers
+from calgrid.measure.definitions import per_question, value
 from calgrid.measure.metrics import METRICS
 from calgrid.measure.questions import Questions
 
@@ -88,7 +89,7 @@ def measure(questions: Questions, groups: Groups, bins: Sequence[int]) -> list[R
         return add @ np.bincount(atom, weights=values, minlength=n_atoms) / n
 
     common: Result = {
-        **{name: mean(metric.of_question(questions)) for name, metric in METRICS.items() if metric.of_question},
+        **{name: mean(per_question(metric, questions)) for name, metric in METRICS.items() if metric.of == "mean"},
         "smooth_ece": _smooth_ece(confidence, hits, groups, n),
         "rms_gce": np.empty(len(n)),
     }
@@ -187,7 +188,7 @@ def _by_definition(questions: Questions, groups: Groups, bins: Sequence[int], re
     ]
     for name, metric in slow:
         for result, m in zip(results, bins, strict=True):
-            result[name] = np.array([metric.of(part, m) for part in parts])
+            result[name] = np.array([value(metric, part, m) for part in parts])
 
 
 def _histogram(

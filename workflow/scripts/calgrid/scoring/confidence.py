@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from calgrid.calibration import Floats
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConfidenceMethod:
     """One way to score the options of a question."""
 
@@ -36,17 +36,36 @@ def _methods(*methods: ConfidenceMethod) -> Mapping[str, ConfidenceMethod]:
 
 CONFIDENCE_METHODS = _methods(
     ConfidenceMethod(
-        "perplexity", ("logprob_sum", "n_tokens"), lambda total, tokens: total / tokens,
-        "mean log-probability of an option's tokens",
+        name="perplexity",
+        columns=("logprob_sum", "n_tokens"),
+        value=lambda total, tokens: total / tokens,
+        meaning="mean log-probability per token of the option",
     ),
-    ConfidenceMethod("sum", ("logprob_sum",), lambda total: total, "sum of the tokens' log-probabilities"),
-    ConfidenceMethod("min", ("logprob_min",), lambda lowest: lowest, "lowest log-probability of an option's tokens"),
-    ConfidenceMethod("choice", ("letter_logprob",), lambda letter: letter, "log-probability of an option's letter"),
     ConfidenceMethod(
-        "bytes", ("logprob_sum", "n_bytes"), lambda total, size: total / size,
-        "sum of the log-probabilities over the length of the option's text in bytes",
+        name="sum",
+        columns=("logprob_sum",),
+        value=lambda total: total,
+        meaning="sum of the log-probabilities of the option's tokens",
     ),
-)  # fmt: skip
+    ConfidenceMethod(
+        name="min",
+        columns=("logprob_min",),
+        value=lambda lowest: lowest,
+        meaning="lowest log-probability of a token of the option",
+    ),
+    ConfidenceMethod(
+        name="choice",
+        columns=("letter_logprob",),
+        value=lambda letter: letter,
+        meaning="log-probability of the option's letter",
+    ),
+    ConfidenceMethod(
+        name="bytes",
+        columns=("logprob_sum", "n_bytes"),
+        value=lambda total, size: total / size,
+        meaning="log-probability per byte of the option's text",
+    ),
+)
 
 
 def columns_of(methods: Iterable[str]) -> list[str]:

@@ -72,10 +72,12 @@ def _used(file: Path, name: str) -> frozenset[Definition]:
                     found.add((imported, node.attr))
                     attributes.add(node.value)
         for node in ast.walk(statement):
-            if not isinstance(node, ast.Name) or node in attributes:
+            if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Load) or node in attributes:
                 continue
             if node.id in module.definitions:
                 found.add((file, node.id))
+            elif node.id == "globals":  # a table of what the module defines
+                found |= {(file, each) for each in module.definitions}
             elif node.id in module.imports:
                 imported, inside = module.imports[node.id]
                 # A module by its bare name: all of it.

@@ -11,8 +11,7 @@ import polars as pl
 from calgrid.cell import Cell
 from calgrid.config.sections import Benchmark, SftDataset
 from calgrid.errors import UserError
-from calgrid.store import files
-from calgrid.store import paths as paths_
+from calgrid.store import files, paths
 
 Reasons = Iterator[str]  # why an artifact is stale
 Value = TypeVar("Value")
@@ -30,11 +29,11 @@ def if_readable(read: Callable[[], Value]) -> Value | None:
 
 def agreed(path: str) -> dict[str, Any]:
     """The provenance of a file. Raises UserError where the manifest beside it says something else."""
-    record, manifest = files.read_provenance(path), files.read_record(paths_.manifest(path))
+    record, manifest = files.read_provenance(path), files.read_record(paths.manifest(path))
     for name, value in manifest.items():
         if record.get(name) != value:
             raise UserError(
-                f"{path}: its {name} is not the one in {paths_.manifest(path)}: one of them is another file's"
+                f"{path}: its {name} is not the one in {paths.manifest(path)}: one of them is another file's"
             )
     return record
 
@@ -96,14 +95,14 @@ def made_of_data(used: Mapping[str, Any], path: str) -> Reasons:
         yield f"made of other data than {path}"
 
 
-def made_of(record: Mapping[str, Any], paths: Iterable[str]) -> Reasons:
+def made_of(record: Mapping[str, Any], sources: Iterable[str]) -> Reasons:
     """Whether the files that something was made of are those, and as they were."""
-    used, paths = record.get("made_of"), list(paths)
+    used, sources = record.get("made_of"), list(sources)
     if used is None:  # files of the first version don't say
         return
-    if others := sorted({*used} ^ {*paths}):
+    if others := sorted({*used} ^ {*sources}):
         yield f"made of other files ({others[0]}{', ...' if len(others) > 1 else ''})"
-    for path in paths:
+    for path in sources:
         now = if_readable(partial(files.seals_of, [path]))
         if path in used and now is not None and now[path] != used[path]:
             yield f"{path} has changed since"

@@ -20,8 +20,7 @@ from calgrid.models import weights
 from calgrid.scoring.confidence import CONFIDENCE_METHODS, columns_of
 from calgrid.scoring.settings import Prompting
 from calgrid.scoring.stored import QUESTION_COLUMNS, read_scores
-from calgrid.store import files, versions
-from calgrid.store import paths as paths_
+from calgrid.store import files, paths, versions
 from calgrid.store.reading import read_table
 from calgrid.store.selection import read_selected
 from calgrid.training.settings import Packing
@@ -61,20 +60,20 @@ class Expectations:
         for model in self.config.grid.models:
             yield from self._of_model(model)
         for cell in grid.tuned_cells(self.config):
-            yield Artifact(paths_.train_record(cell.path), partial(self._train, cell), (paths_.weights(cell.path),))
+            yield Artifact(paths.train_record(cell.path), partial(self._train, cell), (paths.weights(cell.path),))
         yield Artifact(SELECTION, self._selection)
         for benchmark in self._scored():
             cells = self.scored_cells if benchmark in self.config.grid.benchmarks else self.compared_cells
             for cell in cells:
                 for shard in grid.shards_in_grid(self.config, benchmark):
-                    path = paths_.scores(benchmark, cell.path, shard)
+                    path = paths.scores(benchmark, cell.path, shard)
                     yield Artifact(path, partial(self._scores, path, benchmark, cell, shard))
         for benchmark in self.config.grid.benchmarks:
             for cell in self.scored_cells:
-                path = paths_.metrics(benchmark, cell.path)
+                path = paths.metrics(benchmark, cell.path)
                 yield Artifact(path, partial(self._metrics, path, benchmark, cell))
             for cell in self.compared_cells:
-                path = paths_.posthoc(benchmark, cell.path)
+                path = paths.posthoc(benchmark, cell.path)
                 yield Artifact(path, partial(self._posthoc, path, benchmark, cell))
             for path in (f"results/{stage}/{benchmark}.parquet" for stage in ("significance", "intervals")):
                 yield Artifact(path, partial(self._statistics, path))
@@ -85,36 +84,36 @@ class Expectations:
         )
         names = {*self.config.grid.sft_datasets, *(name for corpus in corpora for name in corpus)} - {CLDR_CORPUS}
         for name in sorted(names):
-            yield _with_manifest(paths_.sft_data(name), partial(self._sft, paths_.sft_data(name), name))
+            yield _with_manifest(paths.sft_data(name), partial(self._sft, paths.sft_data(name), name))
         for benchmark in self.config.grid.benchmarks:
             entry = self.config.benchmarks[benchmark]
             for language in self._languages(benchmark):
-                path = paths_.benchmark_data(benchmark, language)
+                path = paths.benchmark_data(benchmark, language)
                 yield _with_manifest(path, partial(self._questions, path, entry, language, entry.split))
                 if self.config.scoring.shots and entry.example_split:
-                    path = paths_.examples(benchmark, language)
+                    path = paths.examples(benchmark, language)
                     yield _with_manifest(path, partial(self._questions, path, entry, language, entry.example_split))
                 if self.config.scoring.content_free:
-                    path = paths_.benchmark_data(paths_.content_free(benchmark), language)
+                    path = paths.benchmark_data(paths.content_free(benchmark), language)
                     yield _with_manifest(path, partial(self._content_free, path))
 
     def _of_model(self, model: str) -> Iterator[Artifact]:
         if self.config.models[model].pretrain:
             yield Artifact(f"results/pretrained/{model}", partial(self._pretrained, model))
-        yield Artifact(paths_.base_record(model), partial(self._base, model))
+        yield Artifact(paths.base_record(model), partial(self._base, model))
         for benchmark in self._scored():
             for shard in grid.shards_in_grid(self.config, benchmark):
                 path = self.tokens(benchmark, model, shard)
                 yield _with_manifest(path, partial(self._tokens, path, benchmark, model, shard))
-        yield Artifact(paths_.audit(model), partial(self._audit, model))
+        yield Artifact(paths.audit(model), partial(self._audit, model))
         for name in self.config.grid.sft_datasets:
-            path = paths_.packed(model, name)
+            path = paths.packed(model, name)
             yield _with_manifest(path, partial(self._packed, path, model, name))
 
     def _scored(self) -> list[str]:
         """Benchmarks that are scored, content-free prompts among them."""
         benchmarks = self.config.grid.benchmarks
-        return [*benchmarks, *(map(paths_.content_free, benchmarks) if self.config.scoring.content_free else ())]
+        return [*benchmarks, *(map(paths.content_free, benchmarks) if self.config.scoring.content_free else ())]
 
     def _languages(self, benchmark: str) -> list[str]:
         """Of the shards that the grid scores, reported or not."""
@@ -123,7 +122,7 @@ class Expectations:
 
     def tokens(self, benchmark: str, model: str, shard: str) -> str:
         languages = grid.shards(self.config, benchmark)[shard]
-        return paths_.tokens(grid.prompt_name(self.config, languages), benchmark, model, shard)
+        return paths.tokens(grid.prompt_name(self.config, languages), benchmark, model, shard)
 
     @cached_property
     def selected_cells(self) -> list[Cell]:
@@ -178,7 +177,7 @@ class Expectations:
         yield from compare.differ("PRETRAIN_VERSION", record["pretrain_version"], versions.PRETRAIN_VERSION)
 
     def _base(self, model: str) -> Reasons:
-        path, entry = paths_.base_record(model), self.config.models[model]
+        path, entry = paths.base_record(model), self.config.models[model]
         record = files.read_record(path, "weights", "model_type", "vocab_size", "max_position_embeddings")
         weights.check(record, path, bytes_too=self.deep)
         folder = f"results/pretrained/{model}" if entry.pretrain else entry.path
@@ -197,16 +196,16 @@ class Expectations:
         prompting = settings.model_dump(include=set(Prompting.model_fields))
         yield from compare.differ("scoring", record["prompting"], prompting)
         for language in languages:
-            yield from compare.made_of_data(record["data"], paths_.benchmark_data(benchmark, language))
+            yield from compare.made_of_data(record["data"], paths.benchmark_data(benchmark, language))
             if settings.shots:
                 yield from compare.made_of_data(
-                    record["examples"], paths_.examples(paths_.configured(benchmark), language)
+                    record["examples"], paths.examples(paths.configured(benchmark), language)
                 )
-        yield from self._made_of_record(record["model"], paths_.base_record(model))
+        yield from self._made_of_record(record["model"], paths.base_record(model))
         yield from compare.differ("TOKENIZE_VERSION", record.get("tokenize_version", 1), versions.TOKENIZE_VERSION)
 
     def _audit(self, model: str) -> Reasons:
-        record = files.read_record(paths_.audit(model))
+        record = files.read_record(paths.audit(model))
         for benchmark in self.config.grid.benchmarks:
             if absent := sorted({*self._languages(benchmark)} - {*record.get(benchmark, {})}):
                 yield f"no audit of {benchmark} in {', '.join(absent)}"
@@ -216,15 +215,15 @@ class Expectations:
         compare.count_rows(path, sum(part["conversations"] for part in record["counts"].values()))
         settings = self.config.training.model_dump(include=set(Packing.model_fields))
         yield from compare.differ("training", record["settings"], settings)
-        yield from self._made_of_record(record["base"], paths_.base_record(model))
-        yield from compare.made_of_data({name: record["data"]}, paths_.sft_data(name))
+        yield from self._made_of_record(record["base"], paths.base_record(model))
+        yield from compare.made_of_data({name: record["data"]}, paths.sft_data(name))
         yield from compare.differ("PACK_VERSION", record["pack_version"], versions.PACK_VERSION)
 
     def _train(self, cell: Cell) -> Reasons:
-        path = paths_.train_record(cell.path)
+        path = paths.train_record(cell.path)
         record = files.read_record(path, *TRAINED)
         weights.check(record, path, bytes_too=self.deep)
-        if record["weights"] != {"path": paths_.weights(cell.path)}:
+        if record["weights"] != {"path": paths.weights(cell.path)}:
             raise UserError(f"{path}: the record of other weights, {record['weights']}")
         for name in ("smoothing", "lr", "seed"):
             if float(record[name]) != float(getattr(cell, name)):
@@ -232,8 +231,8 @@ class Expectations:
         if len(record["curve"]) != record["steps"] or record["validation"][-1]["loss"] != record["validation_loss"]:
             raise UserError(f"{path}: its curve has not the length of its steps, or not its validation loss at the end")
         yield from compare.differ("training", record["settings"], self.config.training.model_dump())
-        yield from self._made_of_record(record["base"], paths_.base_record(cell.model))
-        yield from compare.made_of_data({cell.sft: record["data"]}, paths_.sft_data(cell.sft))
+        yield from self._made_of_record(record["base"], paths.base_record(cell.model))
+        yield from compare.made_of_data({cell.sft: record["data"]}, paths.sft_data(cell.sft))
         yield from compare.differ("TRAIN_VERSION", record["train_version"], versions.TRAIN_VERSION)
 
     # What is made of scores
@@ -244,7 +243,7 @@ class Expectations:
         yield from compare.differ("selection.lr", record["rule"], self.config.selection.lr)
         if {Cell(*row) for row in frame.select(CELL_FIELDS).iter_rows()} != {*every}:
             yield "of other cells than the grid's"
-        yield from compare.made_of(record, [paths_.train_record(cell.path) for cell in every])
+        yield from compare.made_of(record, [paths.train_record(cell.path) for cell in every])
 
     def _scores(self, path: str, benchmark: str, cell: Cell, shard: str) -> Reasons:
         record = compare.in_its_place(path, benchmark, cell)
@@ -267,7 +266,7 @@ class Expectations:
         if tokens and tokens["sha256"] != record["tokens_sha256"]:
             yield f"made of other tokens than {tokens_path}"
         yield from self._made_of_record(
-            record["model"], paths_.base_record(cell.model) if cell.is_base else paths_.train_record(cell.path)
+            record["model"], paths.base_record(cell.model) if cell.is_base else paths.train_record(cell.path)
         )
         yield from compare.differ("SCORE_VERSION", record["score_version"], versions.SCORE_VERSION)
 
@@ -296,7 +295,7 @@ class Expectations:
         yield from compare.differ("evaluation.n_bins", record["n_bins"], evaluation.n_bins)
         yield from compare.differ("evaluation.posthoc_share", record["share"], evaluation.posthoc_share)
         yield from compare.differ("transfer_language", record["transfer_language"], evaluation.transfer_language)
-        free = [paths_.content_free(benchmark)] if self.config.scoring.content_free else []
+        free = [paths.content_free(benchmark)] if self.config.scoring.content_free else []
         yield from compare.made_of(record, [p for name in (benchmark, *free) for p in self._cell_scores(name, cell)])
 
     def _statistics(self, path: str) -> Reasons:
@@ -306,7 +305,7 @@ class Expectations:
             if name in record:  # files of the first version lack the confidence method
                 yield from compare.differ(f"evaluation.{name}", record[name], getattr(self.config.evaluation, name))
         made_of = [p for cell in self.scored_cells for p in self._cell_scores(benchmark, cell)]
-        made_of += [paths_.metrics(benchmark, cell.path) for cell in self.scored_cells]
+        made_of += [paths.metrics(benchmark, cell.path) for cell in self.scored_cells]
         yield from compare.made_of(record, [SELECTION, *made_of])
 
     def _same_languages(self, benchmark: str, record: Mapping[str, Any]) -> Reasons:
@@ -316,7 +315,7 @@ class Expectations:
         yield from compare.differ("tiers", record["tiers"], tiers)
 
     def _cell_scores(self, benchmark: str, cell: Cell) -> list[str]:
-        return [paths_.scores(benchmark, cell.path, shard) for shard in grid.shards_in_grid(self.config, benchmark)]
+        return [paths.scores(benchmark, cell.path, shard) for shard in grid.shards_in_grid(self.config, benchmark)]
 
     def _made_of_record(self, used: Any, path: str) -> Reasons:
         """Whether the record of a model is the one that something was made with; training curves aside."""
@@ -326,4 +325,4 @@ class Expectations:
 
 
 def _with_manifest(path: str, reasons: Callable[[], Reasons]) -> Artifact:
-    return Artifact(path, reasons, (paths_.manifest(path),))
+    return Artifact(path, reasons, (paths.manifest(path),))

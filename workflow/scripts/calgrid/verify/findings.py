@@ -22,8 +22,7 @@ from calgrid.cell import CELL_FIELDS, Cell
 from calgrid.config import grid
 from calgrid.config.check import Config
 from calgrid.errors import Absent, UserError
-from calgrid.store import files, seals
-from calgrid.store import paths as paths_
+from calgrid.store import files, paths, seals
 from calgrid.tables.contents import read_csv
 from calgrid.verify.expectations import Artifact, Expectations
 from calgrid.vocabulary import BASE
@@ -158,7 +157,7 @@ def _needed(artifacts: Iterable[Artifact]) -> Callable[[str], bool]:
         of = _names(path)
         users = [last.get(frozenset(of.items()), 0)]
         if {"seed", "benchmark"} <= of.keys() and (
-            of["sft"] == BASE or _is_there(paths_.train_record(Cell.parse(path).path))
+            of["sft"] == BASE or _is_there(paths.train_record(Cell.parse(path).path))
         ):
             users.append(last.get(of["benchmark"], 0))  # what is made of all cells
         return max(users) > _place(path)
@@ -179,7 +178,7 @@ def _names(path: str) -> dict[str, str]:
         of = dict(part.split("=", 1) for part in Path(path).parts if "=" in part and not part.startswith("prompt="))
         of = of if not path.endswith("/base.json") else {"model": of["model"]}
         of |= {"sft": inner[-1]} if stage == "packed" else {}
-    return of | ({"benchmark": paths_.configured(of["benchmark"])} if "benchmark" in of else {})
+    return of | ({"benchmark": paths.configured(of["benchmark"])} if "benchmark" in of else {})
 
 
 def _stage(path: str) -> str:
@@ -203,12 +202,12 @@ def grouped(findings: Iterable[Finding], snakemake: Sequence[str]) -> list[Findi
 
 
 def _one_of(group: Sequence[Finding], snakemake: Sequence[str]) -> Finding:
-    first, paths = group[0], [finding.path for finding in group]
+    first, members = group[0], [finding.path for finding in group]
     if len(group) == 1:
         return first
-    forced = ["--forcerun", *paths] if first.kind == "stale" else []
+    forced = ["--forcerun", *members] if first.kind == "stale" else []
     reason = f"{first.reason}; and {len(group) - 1} more of {_stage(first.path)} likewise"
-    return replace(first, reason=reason, repair=shlex.join([*snakemake, *forced, "--", *paths]), count=len(group))
+    return replace(first, reason=reason, repair=shlex.join([*snakemake, *forced, "--", *members]), count=len(group))
 
 
 def _shown(snakemake: Sequence[str]) -> Iterator[Finding]:
@@ -269,10 +268,10 @@ def _of_another(config: Config, unasked: Iterable[Path]) -> bool:
     return whole or (bool(trained) and trained.isdisjoint(grid.tuned_cells(config)))
 
 
-def _lost(paths: Iterable[Path]) -> str:
+def _lost(found: Iterable[Path]) -> str:
     """What deleting these would cost."""
     records = ("train.json", "pretrain.json")
-    among = [path for path in paths if path.parts[1] in ("models", "pretrained")]
+    among = [path for path in found if path.parts[1] in ("models", "pretrained")]
     count = sum(found.name in records for path in among for found in (path, *path.rglob("*.json")))
     return f" ({'a trained model' if count == 1 else f'{count} trained models'} with it)" if count else ""
 
@@ -280,20 +279,18 @@ def _lost(paths: Iterable[Path]) -> str:
 def _asked_besides(expectations: Expectations) -> set[str]:
     """What belongs to the grid, though the configuration does not ask for it at this moment."""
     config = expectations.config
-    scored = [name for benchmark in config.grid.benchmarks for name in (benchmark, paths_.content_free(benchmark))]
+    scored = [name for benchmark in config.grid.benchmarks for name in (benchmark, paths.content_free(benchmark))]
     every = grid.cells(config)
-    found = {
-        paths_.scores(name, c.path, shard) for name in scored for c in every for shard in grid.shards(config, name)
-    }
-    found |= {paths_.metrics(benchmark, cell.path) for benchmark in config.grid.benchmarks for cell in every}
-    found |= {paths_.posthoc(benchmark, cell.path) for benchmark in config.grid.benchmarks for cell in every}
+    found = {paths.scores(name, c.path, shard) for name in scored for c in every for shard in grid.shards(config, name)}
+    found |= {paths.metrics(benchmark, cell.path) for benchmark in config.grid.benchmarks for cell in every}
+    found |= {paths.posthoc(benchmark, cell.path) for benchmark in config.grid.benchmarks for cell in every}
     for benchmark in config.grid.benchmarks:
         for name, languages in grid.shards(config, benchmark).items():
             found |= {expectations.tokens(benchmark, model, name) for model in config.grid.models}
-            found |= {paths_.benchmark_data(benchmark, language) for language in languages}
-    found |= {paths_.manifest(path) for path in found}
+            found |= {paths.benchmark_data(benchmark, language) for language in languages}
+    found |= {paths.manifest(path) for path in found}
     found |= {
-        f"results/checkpoints/models/{cell.path}" for cell in every if not _is_there(paths_.train_record(cell.path))
+        f"results/checkpoints/models/{cell.path}" for cell in every if not _is_there(paths.train_record(cell.path))
     }
     for path in [path for path in found if path.startswith("results/scores/") and not _is_there(path)]:
         found.add(str(Path("results/checkpoints", Path(path).relative_to("results")).with_suffix("")))

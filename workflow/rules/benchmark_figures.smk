@@ -14,7 +14,7 @@ rule heatmap:
     conda:
         "../../envs/calgrid.yaml"
     params:
-        flags=overview_flags(CONFIG.grid.smoothing),
+        flags=shown_flags(CONFIG.grid.smoothing),
         tiers=tier_flags(),
         code=code("draw_heatmap.py"),
     shell:
@@ -37,7 +37,7 @@ rule arrows:
     conda:
         "../../envs/calgrid.yaml"
     params:
-        flags=overview_flags(CONFIG.evaluation.smoothing),
+        flags=shown_flags(CONFIG.evaluation.smoothing),
         tiers=tier_flags(),
         code=code("draw_arrows.py"),
     shell:
@@ -60,7 +60,7 @@ rule lr_sensitivity:
     conda:
         "../../envs/calgrid.yaml"
     params:
-        flags=overview_flags(CONFIG.grid.smoothing),
+        flags=shown_flags(CONFIG.grid.smoothing),
         code=code("draw_lr_sensitivity.py"),
     shell:
         "python $SCRIPTS/draw_lr_sensitivity.py --benchmark {wildcards.benchmark:q} --selection {input.selection}"
