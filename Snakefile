@@ -36,6 +36,7 @@ include: "workflow/rules/reproduction.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/report.smk"
 
+
 # Here, since an included file gives no default target.
 rule all_tables:
     default_target: True

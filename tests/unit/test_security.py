@@ -193,7 +193,7 @@ PLAIN = {
         "output.figure",
         "output.png",
     ),
-    *("input.selection", "params.validation_share", "params.n_bins", "params.method", "params.methods", "params.share"),
+    *("input.selection", "params.validation_share", "params.figure_bins", "params.method", "params.methods", "params.share"),
     *("params.t_test", "params.resamples", "wildcards.smoothing", "wildcards.lr", "wildcards.seed"),
     *("resources.max_rejected_share", "resources.limits", "resources.attention", "resources.score_tokens"),
     *("resources.gpu", "resources.nodes", "resources.train_tokens", "resources.activation_checkpointing"),
