@@ -1,5 +1,6 @@
 """What several tests share."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """A folder that one worker builds for all of them; each worker takes a copy."""
+    """A folder that one worker builds for all of them; whoever asks gets a copy."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
@@ -42,8 +43,8 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Calla
                 build(building)
                 building.rename(whole)
                 failed.unlink()
-        copy = base / f"{name}-copy"
-        shutil.copytree(whole, copy, symlinks=True)
+        copy = tmp_path_factory.mktemp(name)
+        shutil.copytree(whole, copy, symlinks=True, dirs_exist_ok=True)
         return copy
 
     return folder
@@ -53,6 +54,18 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Calla
 def finished(built_once) -> Workflow:
     """A finished grid: the demo's, at the least size. Tests that change results copy it."""
     return Workflow(built_once("finished", lambda folder: Workflow(folder, *TINY).run("all")), *TINY)
+
+
+@pytest.fixture(scope="session")
+def built_store(built_once):
+    """A synthetic store of these sizes."""
+    from support.synthetic_store import Store
+
+    def store(**sizes) -> Store:
+        name = "store-" + hashlib.sha256(repr(sorted(sizes.items())).encode()).hexdigest()[:8]
+        return Store(built_once(name, lambda folder: Store(folder, **sizes).build()), **sizes)
+
+    return store
 
 
 @pytest.fixture(autouse=True)

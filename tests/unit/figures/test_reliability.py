@@ -20,14 +20,13 @@ from calgrid.measure.questions import judge
 from calgrid.scoring import stored
 from calgrid.store import reading
 from calgrid.store.selection import read_selection
-from support.synthetic_store import Store
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return Store(tmp_path_factory.mktemp("store"), benchmarks=(("ten", 3, 10),), n_questions=80).build()
+def grid(built_store):
+    return built_store()
 
 
 def numbers(grid, sft, smoothings, models=None, **changes):
@@ -58,8 +57,8 @@ def test_base_rows_have_one_series(grid):
     assert numbers(grid, ["base"], ["0.0", "0.1"])["smoothing"].unique().to_list() == ["none"]
 
 
-def test_seeds_are_taken_together(tmp_path):
-    small = Store(tmp_path, models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1")).build()
+def test_seeds_are_taken_together(built_store):
+    small = built_store(models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1"))
     found = reliability.reliability(
         ["m"], ["s"], ["0.0"], read_selection(small.selection), reading.by_cell(small.scores("four"), "four"),
         language="en", method="perplexity", n_bins=5,
@@ -105,8 +104,8 @@ def test_few_questions_have_no_band(grid):
     assert (enough["accuracy"] <= enough["high"]).all()
 
 
-def test_seeds_of_other_questions_are_refused(tmp_path):
-    small = Store(tmp_path, models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1")).build()
+def test_seeds_of_other_questions_are_refused(built_store, tmp_path):
+    small = built_store(models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1"))
     path = next(path for path in small.scores("four") if "seed=1" in str(path))
     pl.read_parquet(path, hive_partitioning=False).filter(pl.col("question_id") != "q00003").write_parquet(path)
     with pytest.raises(UserError, match=r"seed=1: has other questions than model=m/.*seed=0; score both on the same"):
