@@ -76,7 +76,7 @@ def figures_keep_to_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     save = theme.save
 
     def checked(chart, paths):
-        alt.VConcatChart.from_dict(chart) if isinstance(chart, dict) else chart.to_dict(validate=True)
+        alt.TopLevelVConcatSpec.validate(chart) if isinstance(chart, dict) else chart.to_dict(validate=True)
         save(chart, paths)
 
     monkeypatch.setattr(theme, "save", checked)

@@ -50,7 +50,7 @@ def test_numbers(grid):
     assert part["count"].to_list() == bins.count.tolist()
     assert part["accuracy"].drop_nulls().to_list() == [a for a, n in zip(bins.accuracy, bins.count, strict=True) if n]
     assert part["ece"].unique().to_list() == [calibration.ece(judged.confidence, judged.correct, 10)]
-    assert part["n_questions"].unique().to_list() == [80]
+    assert part["n_questions"].unique().to_list() == [60]
 
 
 def test_base_rows_have_one_series(grid):
@@ -142,7 +142,7 @@ def test_svg(grid, tmp_path):
     root = ElementTree.parse(output).getroot()
     found = texts(root)
     assert "Yoruba (yo), ten" in found
-    assert "80 questions; confidence: perplexity; 10 equal-width bins" in found
+    assert "60 questions; confidence: perplexity; 10 equal-width bins" in found
     assert "Faint: fewer than 10 questions. Bands: 95 % bootstrap intervals of the accuracy" in found
     for text in ("base", "tuned, no smoothing", "tuned, smoothing 0.1", "perfect calibration"):
         assert found.count(text) == 1

@@ -75,8 +75,8 @@ def test_frames_are_lazy_and_keep_spellings(grid):
         ("none", "none"),
     ]
     assert set(results.tests.collect()["benchmark"]) == set(results.intervals.collect()["benchmark"]) == {"four", "ten"}
-    assert results.scores.select(pl.len()).collect().item() == len(grid.cells) * 2 * 4 * 40
-    assert results.content_free.select(pl.len()).collect().item() == 4 * 40  # never among the scores
+    assert results.scores.select(pl.len()).collect().item() == len(grid.cells) * 2 * 4 * 60
+    assert results.content_free.select(pl.len()).collect().item() == 4 * 60  # never among the scores
     assert results.content_free.collect()["benchmark"].unique().to_list() == ["four+content_free"]
 
 
