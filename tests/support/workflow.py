@@ -16,6 +16,7 @@ from support.snakemake_server import server
 
 ROOT = Path(__file__).parents[2]
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
+TABLE = "results/tables/table1.csv"  # what needs most of a grid, without the tables that take longer
 TINY = (ROOT / "config/demo.yaml", ROOT / "tests/config/tiny.yaml")
 
 

@@ -22,7 +22,7 @@ def test_an_interrupted_grid_is_completed(finished, copied, tmp_path, blow):
         shutil.rmtree(tmp_path / "results" / folder)
     scores = tmp_path / "results/scores"
     running = subprocess.Popen(
-        copied.command("all_tables"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        copied.command(TABLE), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 120
     while not list(scores.rglob("low.parquet")):
@@ -37,7 +37,7 @@ def test_an_interrupted_grid_is_completed(finished, copied, tmp_path, blow):
         pl.read_parquet(path, hive_partitioning=False)
     if blow == signal.SIGKILL:
         copied.run("--unlock")
-    copied.run("all_tables", "--rerun-incomplete")
+    copied.run(TABLE, "--rerun-incomplete")
     in_flight = [path for path, time_ns in before.items() if path.exists() and path.stat().st_mtime_ns != time_ns]
     assert (
         len([path for path in in_flight if "scores" in path.parts]) <= 2
@@ -51,7 +51,7 @@ def test_an_interrupted_grid_is_completed(finished, copied, tmp_path, blow):
 
 
 def test_an_interrupted_training_goes_on_even_on_other_hardware(copied, tmp_path):
-    settings = {"training": {"epochs": 40}, "device": {"checkpoint_minutes": 0}}
+    settings = {"training": {"epochs": 10}, "device": {"checkpoint_minutes": 0}}
     cell = "model=tiny-llama/sft=cldr-alpaca/smoothing=0.1/lr=1e-3/seed=0"
     record = f"results/models/{cell}/train.json"
     running = subprocess.Popen(
@@ -73,7 +73,7 @@ def test_an_interrupted_training_goes_on_even_on_other_hardware(copied, tmp_path
     assert "going on after step" in (tmp_path / f"results/logs/train/{cell}.log").read_text()
     done = json.loads((tmp_path / record).read_text())
     assert done["processes"] == 2
-    assert done["steps"] == len(done["curve"]) == 40 * 4
+    assert done["steps"] == len(done["curve"]) == 10 * 4
     assert not (tmp_path / "results/checkpoints/models" / cell).exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from calgrid.cell import Cell
 from calgrid.store.selection import read_selection
-from support.workflow import TINY, Workflow, cells, checkout
+from support.workflow import TABLE, TINY, Workflow, cells, checkout
 
 CHEAP_AND_JOINT = {  # read all cells
     *("select", "significance", "overall_tables", "all_tables", "language_tables_cldr4", "tables_page"),
@@ -99,26 +99,26 @@ def test_with_one_learning_rate_the_selected_cells_are_all(finished):
 def test_only_selected_cells_are_scored_and_the_rest_later(copied, tmp_path):
     for folder in ("scores", "metrics"):
         shutil.rmtree(tmp_path / "results" / folder)
-    every = {"grid": {"lr": ["1e-3", "2e-3"]}}
+    every = {"grid": {"lr": ["1e-3", "2e-3"], "smoothing": [0.0]}, "evaluation": {"smoothing": [0.0]}}
     selected = {**every, "scoring": {"cells": "selected"}}
     figure = "results/figs/reliability_yo.svg"
 
-    copied.run("all_tables", figure, settings=selected)
+    copied.run(TABLE, figure, settings=selected)
     chosen = read_selection(tmp_path / "results/selection.parquet")
     wanted = {Cell("tiny-llama"), *(cell for arm in chosen.values() for cell in arm)}
-    assert len(wanted) == 3
+    assert len(wanted) == 2
     assert cells([str(path) for path in (tmp_path / "results/scores").rglob("low.parquet")]) == wanted
-    assert copied.plan("all_tables", figure, settings=selected) == {}
+    assert copied.plan(TABLE, figure, settings=selected) == {}
 
-    plan = copied.plan("all_tables", settings=every)
+    plan = copied.plan(TABLE, settings=every)
     missing = plan.pop("score")
-    assert len(missing) == 2
+    assert len(missing) == 1
     assert not cells(missing) & wanted
     assert cells(plan.pop("metrics")) == cells(missing)
     assert set(plan) <= CHEAP_AND_JOINT - {"select"}
 
     copied.run(*missing, settings=every)
-    assert copied.plan("all_tables", figure, settings=selected) == {}
+    assert copied.plan(TABLE, figure, settings=selected) == {}
 
 
 def test_content_free_prompts_are_scored_beside_the_questions(finished, copied, tmp_path):

