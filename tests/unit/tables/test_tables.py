@@ -19,12 +19,11 @@ from calgrid.measure.metrics import METRICS, TABLE_METRICS
 from calgrid.store.reading import read_metrics
 from calgrid.tables import contents, latex, layout
 from calgrid.tables import page as tables_page
-from support.synthetic_store import Store
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return Store(tmp_path_factory.mktemp("store"), seeds=("0", "1"), n_questions=40).build()
+def grid(built_store):
+    return built_store(seeds=("0", "1"), n_questions=40)
 
 
 def shared_flags(grid, smoothings):
