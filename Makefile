@@ -1,14 +1,15 @@
-# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests; `make bench-scoring`,
-# `make bench-training` and `make bench-metrics` set up and compare with what users would take instead (QUICK=1: in two
-# or three minutes).
+# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests, `make quick` in two minutes
+# those that run no workflow; `make bench-scoring`, `make bench-training` and `make bench-metrics` set up and compare with
+# what users would take instead (QUICK=1: in two or three minutes).
 # Needs Python 3.11 or newer (with its venv module), git and make.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
 BIN = .venv/bin
 SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --configfile config/demo.yaml --cores $(CORES)
 PEER = .venv/peer
+LINTERS = lint-types lint-workflow lint-demo lint-style
 
-.PHONY: demo test lint lock verify bench-scoring bench-training bench-metrics
+.PHONY: demo quick test lint $(LINTERS) lock verify bench-scoring bench-training bench-metrics
 
 # One at a time in a folder; the lock that a killed one left behind is removed.
 demo: .venv/installed
@@ -24,17 +25,34 @@ demo: .venv/installed
 	@echo "Figures: $$(ls results/figs/reliability_*.svg | tr '\n' ' ')"
 	@echo "More:    snakemake --configfile config/demo.yaml --cores $(CORES) all_figures"
 
-# A file's tests stay together, for what they share; four processes take 5 GB.
-test: .venv/installed lint
-	$(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 4 --dist loadfile
+# The ten slowest are printed. A file's tests stay together, for what they share, the long ones first; four processes take
+# 5 GB. The cluster has its own: tests/slurm/run.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
+# Linters, types, and the tests that run no workflow.
+quick: .venv/installed lint
+	$(PYTEST) tests/unit
+
+test: .venv/installed lint
+	$(PYTEST) tests/workflow tests/unit
+
+# Side by side: what each says stays together.
 lint: .venv/installed
+	@$(MAKE) --no-print-directory --jobs $(CORES) --output-sync --keep-going $(LINTERS)
+
+lint-types:
+	$(BIN)/mypy
+
+lint-workflow:
+	$(BIN)/snakemake --lint
+
+lint-demo:
+	$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+lint-style:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow/helpers workflow/rules
-	$(BIN)/mypy
-	$(BIN)/snakemake --lint
-	$(BIN)/snakemake --lint --configfile config/demo.yaml
 
 # Every artifact of results/ against its provenance: make verify CONFIG=config/demo.yaml; DEEP=1: each row and all weights.
 verify: .venv/installed

@@ -35,4 +35,20 @@ include: "workflow/rules/benchmark_figures.smk"
 include: "workflow/rules/reproduction.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/report.smk"
+
+
+# Here, since an included file gives no default target.
+rule all_tables:
+    default_target: True
+    input:
+        overall_tables(),
+        [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
+        "results/tables/index.html",
+        rules.change_rates.output,
+        rules.reproduction.output.csv,
+        rules.reproduction.output.claims,
+        rules.reproduction.output.html,
+        posthoc_tables(),
+
+
 include: "workflow/rules/targets.smk"

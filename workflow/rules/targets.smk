@@ -8,19 +8,6 @@ localrules:
     report,
 
 
-rule all_tables:
-    default_target: True
-    input:
-        overall_tables(),
-        [language_tables(benchmark) for benchmark in CONFIG.grid.benchmarks],
-        "results/tables/index.html",
-        rules.change_rates.output,
-        rules.reproduction.output.csv,
-        rules.reproduction.output.claims,
-        rules.reproduction.output.html,
-        posthoc_tables(),
-
-
 rule headline_figures:
     input:
         headline_figures(),

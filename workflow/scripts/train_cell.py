@@ -22,7 +22,6 @@ import torch
 
 from calgrid import cli
 from calgrid.cell import Cell, canonical_lr, canonical_smoothing
-from calgrid.config.sections import Device
 from calgrid.errors import UserError
 from calgrid.models import attention, weights
 from calgrid.models.loading import device, load_config, load_model, load_tokenizer, save_model, weights_of
@@ -36,6 +35,7 @@ from calgrid.training.fine_tune import fine_tune
 from calgrid.training.loss import smoothed_loss_floor
 from calgrid.training.memory import TrainingMemory, available_memory
 from calgrid.training.settings import Packing, Training
+from calgrid.vocabulary import ACTIVATION_CHECKPOINTING, CHECKPOINT_MINUTES, TRAIN_TOKENS
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +51,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", required=True, type=int, help="seed of order and dropout")
     parser.add_argument("--checkpoints", required=True, help="folder of the checkpoints of this cell")
     parser.add_argument(
-        "--checkpoint-minutes", type=float, default=30, help="between two checkpoints (default: %(default)s)"
+        "--checkpoint-minutes",
+        type=float,
+        default=CHECKPOINT_MINUTES,
+        help="between two checkpoints (default: %(default)s)",
     )
     parser.add_argument("--weights", required=True, help="folder to write the tuned model to")
     parser.add_argument("--record", required=True, help="train.json to write; its path names the cell")
     parser.add_argument(
         "--train-tokens",
         type=int,
-        default=Device().train_tokens,
+        default=TRAIN_TOKENS,
         help="tokens of a forward and backward pass (default: %(default)s)",
     )
     parser.add_argument(
-        "--activation-checkpointing", type=int, default=0, choices=(0, 1), help="1: recompute activations, less memory"
+        "--activation-checkpointing",
+        type=int,
+        default=int(ACTIVATION_CHECKPOINTING),
+        choices=(0, 1),
+        help="1: recompute activations, slower with less memory (default: %(default)s)",
     )
     cli.add_settings(parser, Training)
     arguments = parser.parse_args(argv)

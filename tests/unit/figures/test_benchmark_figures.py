@@ -28,9 +28,8 @@ PROGRAMS = {"heatmap": heatmap_program, "arrows": arrows_program, "lr_sensitivit
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    sizes = {"smoothing": ("0.0", "0.1"), "seeds": ("0", "1"), "n_questions": 30, "benchmarks": (("four", 4, 4),)}
-    return Store(tmp_path_factory.mktemp("store"), **sizes).build()
+def grid(built_store):
+    return built_store(smoothing=("0.0", "0.1"), seeds=("0", "1"), n_questions=30, benchmarks=(("four", 4, 4),))
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,13 @@ from calgrid.measure.questions import judge
 from calgrid.scoring import stored
 from calgrid.store import reading
 from calgrid.store.selection import read_selection
-from support.synthetic_store import Store
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return Store(tmp_path_factory.mktemp("store"), benchmarks=(("ten", 3, 10),), n_questions=80).build()
+def grid(built_store):
+    return built_store()
 
 
 def numbers(grid, sft, smoothings, models=None, **changes):
@@ -51,15 +50,15 @@ def test_numbers(grid):
     assert part["count"].to_list() == bins.count.tolist()
     assert part["accuracy"].drop_nulls().to_list() == [a for a, n in zip(bins.accuracy, bins.count, strict=True) if n]
     assert part["ece"].unique().to_list() == [calibration.ece(judged.confidence, judged.correct, 10)]
-    assert part["n_questions"].unique().to_list() == [80]
+    assert part["n_questions"].unique().to_list() == [60]
 
 
 def test_base_rows_have_one_series(grid):
     assert numbers(grid, ["base"], ["0.0", "0.1"])["smoothing"].unique().to_list() == ["none"]
 
 
-def test_seeds_are_taken_together(tmp_path):
-    small = Store(tmp_path, models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1")).build()
+def test_seeds_are_taken_together(built_store):
+    small = built_store(models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1"))
     found = reliability.reliability(
         ["m"], ["s"], ["0.0"], read_selection(small.selection), reading.by_cell(small.scores("four"), "four"),
         language="en", method="perplexity", n_bins=5,
@@ -105,8 +104,8 @@ def test_few_questions_have_no_band(grid):
     assert (enough["accuracy"] <= enough["high"]).all()
 
 
-def test_seeds_of_other_questions_are_refused(tmp_path):
-    small = Store(tmp_path, models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1")).build()
+def test_seeds_of_other_questions_are_refused(built_store, tmp_path):
+    small = built_store(models=("m",), sft=("s",), smoothing=("0.0",), lr=("1e-5",), seeds=("0", "1"))
     path = next(path for path in small.scores("four") if "seed=1" in str(path))
     pl.read_parquet(path, hive_partitioning=False).filter(pl.col("question_id") != "q00003").write_parquet(path)
     with pytest.raises(UserError, match=r"seed=1: has other questions than model=m/.*seed=0; score both on the same"):
@@ -143,7 +142,7 @@ def test_svg(grid, tmp_path):
     root = ElementTree.parse(output).getroot()
     found = texts(root)
     assert "Yoruba (yo), ten" in found
-    assert "80 questions; confidence: perplexity; 10 equal-width bins" in found
+    assert "60 questions; confidence: perplexity; 10 equal-width bins" in found
     assert "Faint: fewer than 10 questions. Bands: 95 % bootstrap intervals of the accuracy" in found
     for text in ("base", "tuned, no smoothing", "tuned, smoothing 0.1", "perfect calibration"):
         assert found.count(text) == 1

@@ -17,17 +17,13 @@ from calgrid.measure.significance import FAMILY, INTERVALS, TESTS
 from calgrid.scoring import stored
 from calgrid.scoring.confidence import CONFIDENCE_METHODS
 from calgrid.store import reading
-from support.synthetic_store import Store
 
 BASE_ARM, PLAIN, SMOOTHED = ("tiny-a", "base", "none"), ("tiny-a", "tulu3", "0.0"), ("tiny-a", "tulu3", "0.2")
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    root = tmp_path_factory.mktemp("store")
-    return Store(
-        root, sft=("tulu3",), lr=("1e-5",), seeds=("0", "1"), n_questions=40, benchmarks=(("four", 3, 4),)
-    ).build()
+def grid(built_store):
+    return built_store(sft=("tulu3",), lr=("1e-5",), seeds=("0", "1"), n_questions=40, benchmarks=(("four", 3, 4),))
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +229,10 @@ def run(grid, folder, **changes):
     program.main([word for name, values in flags.items() for word in (f"--{name}", *values)])
 
 
-def small(folder, **changes):
+@pytest.fixture
+def small(built_store):
     options = {"models": ("m",), "sft": ("s",), "smoothing": ("0.0", "0.1"), "lr": ("1e-5",), "n_questions": 12}
-    return Store(folder, benchmarks=(("four", 4, 4),), **{**options, **changes}).build()
+    return lambda **changes: built_store(benchmarks=(("four", 4, 4),), **{**options, **changes})
 
 
 def rewrite(path, change):
@@ -250,8 +247,8 @@ def scores_of(grid, part):
     return next(path for path in grid.scores("four") if part in str(path))
 
 
-def test_one_language_has_no_p_over_languages(tmp_path):
-    tests = pl.read_parquet(small(tmp_path, languages=("en",)).significance("four"))
+def test_one_language_has_no_p_over_languages(small):
+    tests = pl.read_parquet(small(languages=("en",)).significance("four"))
     over_languages = tests.filter(test="languages")
     assert over_languages["n"].unique().to_list() == [1]
     assert over_languages["p"].null_count() == over_languages["p_holm"].null_count() == len(over_languages)
@@ -260,14 +257,14 @@ def test_one_language_has_no_p_over_languages(tmp_path):
     assert tests.filter(test="seeds").is_empty()
 
 
-def test_a_grid_without_smoothing_is_compared_with_the_base_model_alone(tmp_path):
-    grid = small(tmp_path, smoothing=("0.0",))
+def test_a_grid_without_smoothing_is_compared_with_the_base_model_alone(small):
+    grid = small(smoothing=("0.0",))
     assert pl.read_parquet(grid.significance("four"))["against"].unique().to_list() == ["base"]
     assert pl.read_parquet(grid.intervals("four"))["smoothing"].unique().sort().to_list() == ["0.0", "none"]
 
 
-def test_languages_may_lack_questions_that_others_have(tmp_path):
-    grid = small(tmp_path, n_questions=12, languages=("en", "yo"))
+def test_languages_may_lack_questions_that_others_have(small, tmp_path):
+    grid = small(languages=("en", "yo"))
     for path in grid.scores("four"):
         rewrite(path, without("yo", "q00003"))
     run(grid, tmp_path)
@@ -288,9 +285,9 @@ def test_languages_may_lack_questions_that_others_have(tmp_path):
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_an_infinite_nll_has_no_test_and_spoils_no_other(tmp_path):
+def test_an_infinite_nll_has_no_test_and_spoils_no_other(small, tmp_path):
     """A sum over many tokens can leave the right answer a probability of 0."""
-    grid = small(tmp_path, languages=("en", "yo"))
+    grid = small(languages=("en", "yo"))
     first = pl.int_range(pl.len()) == 0  # in English
     impossible = pl.col("logprob_sum").list.eval(pl.element() - 1e5 * (pl.int_range(pl.len()) == 0))
     sums = pl.when(first).then(impossible).otherwise("logprob_sum").cast(pl.List(pl.Float32))
@@ -332,25 +329,25 @@ def test_names_bins_that_were_not_measured(grid, tmp_path):
         run(grid, tmp_path, **{"n-bins": ["7"]})
 
 
-def test_refuses_metrics_that_lack_a_language(tmp_path):
+def test_refuses_metrics_that_lack_a_language(small, tmp_path):
     """Its value must not be paired with another language's."""
-    grid = small(tmp_path, languages=("en", "yo"))
+    grid = small(languages=("en", "yo"))
     path = next(path for path in grid.metrics("four") if "smoothing=0.1" in str(path))
     rewrite(path, lambda metrics: metrics.filter(pl.col("language") != "yo"))
     with pytest.raises(UserError, match=r"smoothing=0.1.*: no metrics of language 'yo', which other cells have"):
         run(grid, tmp_path)
 
 
-def test_refuses_different_questions(tmp_path):
-    grid = small(tmp_path)
+def test_refuses_different_questions(small, tmp_path):
+    grid = small()
     path = scores_of(grid, "smoothing=0.1")
     rewrite(path, without("en", "q00001"))
     with pytest.raises(UserError, match=r"smoothing 0.1: other questions in language 'en' than model=m/sft=base"):
         run(grid, tmp_path)
 
 
-def test_refuses_a_question_that_the_base_model_lacks(tmp_path):
-    grid = small(tmp_path)
+def test_refuses_a_question_that_the_base_model_lacks(small, tmp_path):
+    grid = small()
     path = scores_of(grid, "sft=base")
     rewrite(path, lambda scores: scores.filter(pl.col("question_id") != "q00001"))
     with pytest.raises(UserError, match=r"question 'q00001' is not among the scores of the base model m; score both"):

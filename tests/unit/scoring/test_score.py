@@ -70,7 +70,7 @@ def question_lists(draw):
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize(("architecture", "path"), PATHS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(questions=question_lists(), score_tokens=st.integers(1, 500))
 def test_trie_equals_one_forward_pass_a_candidate(architecture, path, questions, score_tokens):
     with attention(MODELS[architecture], path) as model:

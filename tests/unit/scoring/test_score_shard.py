@@ -2,11 +2,6 @@
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -14,48 +9,17 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 import score_shard as program
-import tokenize_benchmark
 from calgrid.errors import UserError
 from calgrid.models import weights
 from calgrid.models.loading import load_model
 from calgrid.store import files
-from support.models import save_tiny
-from support.questions import WHY, frame
-from support.workflow import ROOT
-
-LANGUAGES = ("am", "en", "yo")
-OUTPUT = "results/scores/benchmark=b/model=m/sft=base/smoothing=none/lr=none/seed=none/low.parquet"
+from support.shard import FLAGS, LANGUAGES, OUTPUT, tokenised_shard
 
 
 @pytest.fixture
-def shard(tmp_path, monkeypatch) -> Path:
-    """A folder with a model and a tokenised shard of three languages."""
+def shard(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_tiny(Path("model"), "llama")
-    Path("base.json").write_text(
-        json.dumps({"weights": {"path": "model"}, "max_position_embeddings": 512, "model_type": "llama"})
-    )
-    facts = {"source": "s", "revision": None, "source_commit": None, "rows": 2, "sha256": "0"}
-    for language in LANGUAGES:
-        questions = [WHY, *((f"What is {n} in {language}?", ["x", f"{n}", "a number"], 1) for n in range(40))]
-        files.write_parquet(frame(*questions), f"{language}.parquet", facts)
-    tokenize_benchmark.main(
-        [
-            *(
-                "--model",
-                "base.json",
-                "--benchmark",
-                "b",
-                "--questions",
-                *(f"{lang}={lang}.parquet" for lang in LANGUAGES),
-            ),
-            *("--output", "tokens.parquet", "--manifest", "tokens.json"),
-        ]
-    )
-    return tmp_path
-
-
-FLAGS = ("--model", "base.json", "--tokens", "tokens.parquet", "--finished", "finished", "--output", OUTPUT)
+    return tokenised_shard(tmp_path)
 
 
 def scored_languages(monkeypatch, *flags: str) -> list[str]:
@@ -130,64 +94,7 @@ def test_tokens_of_another_model_and_other_files_are_refused(shard):
         program.main([*FLAGS, "--tokens", "yo.parquet"])
 
 
-def test_killed_in_the_middle_and_started_again_gives_the_same_file_bit_for_bit(shard):
-    program_file = str(ROOT / "workflow/scripts/score_shard.py")
-    command = [sys.executable, program_file, *FLAGS]
-    subprocess.run(command, check=True, capture_output=True)
-    whole = Path(OUTPUT).read_bytes()
-    Path(OUTPUT).unlink()
-
-    # A slow device, so that there is a middle to be killed in.
-    slow = (
-        "import runpy, sys, time; sys.argv = sys.argv[1:]; import calgrid.scoring.score as s; real = s.launch\n"
-        "def slow(*a): time.sleep(1); return real(*a)\n"
-        "s.launch = slow; runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(program_file).parent)}
-    job = subprocess.Popen([sys.executable, "-c", slow, *command[1:]], env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not Path("finished/am.parquet").exists():
-        assert job.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    job.send_signal(signal.SIGKILL)
-    job.wait()
-    assert not Path(OUTPUT).exists()
-    finished = sorted(path.stem for path in Path("finished").glob("??.parquet"))
-    assert finished[0] == "am"
-    assert len(finished) < 3
-
-    again = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    assert f"finished before: {', '.join(finished)}" in again
-    assert [lang for lang in LANGUAGES if f"{lang}: 41 questions" in again] == sorted({*LANGUAGES} - {*finished})
-    assert Path(OUTPUT).read_bytes() == whole
-
-
 # What is damaged
-
-
-def test_a_second_copy_waits_before_it_loads_the_model_and_takes_the_result(shard, monkeypatch, caplog):
-    def meanwhile(*_, **__):
-        """While this copy computes, another one starts, and waits until it has ended."""
-        command = [sys.executable, str(ROOT / "workflow/scripts/score_shard.py"), *FLAGS]
-        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        copies.append(second)
-        for line in second.stderr:
-            said.append(line)
-            if "waiting for it" in line:
-                break
-        return real(*_, **__)
-
-    real, copies, said = program.load_model, [], []
-    monkeypatch.setattr(program, "load_model", meanwhile)
-    program.main([*FLAGS])
-    written = Path(OUTPUT).read_bytes()
-    said += copies[0].communicate()[1].splitlines()
-    assert copies[0].returncode == 0
-    log = "\n".join(said)
-    assert "scored by that process; nothing left to do" in log
-    assert "loading" not in log
-    assert Path(OUTPUT).read_bytes() == written
 
 
 def flip(path: Path, place: int) -> None:

@@ -11,15 +11,15 @@ import calgrid
 import calibrate_posthoc
 from calgrid.errors import UserError
 from calgrid.store import paths
-from support.synthetic_store import TIERS, Store
+from support.synthetic_store import TIERS
 from support.workflow import ROOT
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/queries.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("store"), n_questions=40).build()
+def grid(built_store):
+    store = built_store()
     for (name, _, _), cell in product(store.benchmarks, store.cells):
         calibrate_posthoc.main(
             [
@@ -75,8 +75,8 @@ def test_frames_are_lazy_and_keep_spellings(grid):
         ("none", "none"),
     ]
     assert set(results.tests.collect()["benchmark"]) == set(results.intervals.collect()["benchmark"]) == {"four", "ten"}
-    assert results.scores.select(pl.len()).collect().item() == len(grid.cells) * 2 * 4 * 40
-    assert results.content_free.select(pl.len()).collect().item() == 4 * 40  # never among the scores
+    assert results.scores.select(pl.len()).collect().item() == len(grid.cells) * 2 * 4 * 60
+    assert results.content_free.select(pl.len()).collect().item() == 4 * 60  # never among the scores
     assert results.content_free.collect()["benchmark"].unique().to_list() == ["four+content_free"]
 
 

@@ -12,12 +12,11 @@ from calgrid.scoring.confidence import CONFIDENCE_METHODS
 from calgrid.store.reading import read_metrics
 from calgrid.store.selection import read_selection
 from calgrid.tables import change_rates
-from support.synthetic_store import Store
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return Store(tmp_path_factory.mktemp("store"), smoothing=("0.0", "0.1"), seeds=("0", "1"), n_questions=40).build()
+def grid(built_store):
+    return built_store(seeds=("0", "1"), n_questions=40)
 
 
 def run(grid, *flags, smoothings=("0.0", "0.1"), metrics=None):

@@ -19,12 +19,11 @@ from calgrid.measure.metrics import METRICS, TABLE_METRICS
 from calgrid.store.reading import read_metrics
 from calgrid.tables import contents, latex, layout
 from calgrid.tables import page as tables_page
-from support.synthetic_store import Store
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    return Store(tmp_path_factory.mktemp("store"), seeds=("0", "1"), n_questions=40).build()
+def grid(built_store):
+    return built_store(seeds=("0", "1"), n_questions=40)
 
 
 def shared_flags(grid, smoothings):
@@ -305,7 +304,8 @@ def test_the_page_has_every_table_and_asks_for_nothing(grid, written):
 
 def test_the_page_escapes(written):
     numbers = read(written / "ten/yo.csv").with_columns(model=pl.lit("<b>&"), benchmark=pl.lit('"x"'))
-    html = tables_page.page("<i>", {"<s>": [("<n>", "anchor", tables_page.table(numbers, ["ece"], "sft", "a < b"))]})
+    table = tables_page.table(numbers, ["ece"], "sft", "a < b")
+    html = tables_page.page("<i>", {"<s>": [tables_page.Table("<n>", "anchor", table)]})
     for hostile in ("<b>", "<i>", "<s>", "<n>", "a < b"):
         assert hostile not in html
     assert "&lt;b&gt;&amp;" in html

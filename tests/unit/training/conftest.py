@@ -2,13 +2,15 @@
 
 import pytest
 
-import fetch_base_model
-from support.models import save_tiny
+from support.training import save_base
+from support.training_job import pack_answers
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    save_tiny(folder / "weights", "llama")
-    fetch_base_model.main(["--path", str(folder / "weights"), "--output", str(folder / "base.json")])
-    return folder / "base.json"
+    return save_base(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def packed(base, tmp_path_factory):
+    return pack_answers(base, tmp_path_factory.mktemp("data"))
