@@ -86,6 +86,15 @@ def test_a_recipe_changes_one_place(heading, places):
     assert list(dict.fromkeys(f"{file}: {name}" for file, _, name, _ in blocks(heading))) == places
 
 
+@pytest.mark.parametrize("heading", ["A metric", "A confidence method", "A benchmark layout", "An SFT layout"])
+def test_a_recipe_passes_the_linter(tmp_path, heading):
+    extended(tmp_path / "scripts", heading)
+    for program in (["ruff", "check"], ["ruff", "format", "--check"]):
+        command = [sys.executable, "-m", *program, "--no-cache", "--config", ROOT / "pyproject.toml"]
+        done = subprocess.run([*command, tmp_path / "scripts"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
 def test_the_page_has_ten_recipes():
     assert re.findall(r"^## (\d+)\. ", PAGE, re.MULTILINE) == [str(n) for n in range(1, 11)]
 
@@ -133,7 +142,7 @@ def test_a_metric(tmp_path, better, arrow):
     source = (Path(tables) / "table1.tex").read_text()
     assert rf"Top 2\,$\{arrow}$ & Acc.\,$\uparrow$" in source
     assert f"\\textbf{{{values[best]:.3f}}}" in source.replace(r"\textit{", "").replace("}}", "}")
-    assert "Accuracy of the best two and accuracy for all languages" in source
+    assert "Top-2 accuracy and accuracy for all languages" in source
     tests = pl.read_parquet(tmp_path / "results/significance/four.parquet").filter(metric="top_2", against="0.0")
     assert {"languages", "questions", "bootstrap"} == set(tests["test"])
 

@@ -282,7 +282,7 @@ def test_the_tutorials_changed_grid_is_planned(newcomer):
 def test_the_tutorials_own_grid_is_planned(newcomer):
     plan = Workflow(newcomer, newcomer / "my.yaml").plan("all_tables", "audit", "report", settings=FEWER)
     assert plan["audit_model"] == ["results/audits/gemma2-2b.json", "results/audits/my-model.json"]
-    assert plan["report"] == ["results/report.html"]
+    assert plan["report_page"] == ["results/report.html"]
 
 
 def test_the_tutorial_plans_its_own_grid(newcomer):
