@@ -27,13 +27,13 @@ def seconds(model: Path, data: Path | None, folder: Path) -> tuple[float, float]
         *(*source, "--language", "en", "--layout", "mmlu", "--config", "all", "--split", "dev"),
         *("--output", questions, "--manifest", manifest),
     )
-    run("base_model.py", "--path", model, "--output", base)
+    run("fetch_base_model.py", "--path", model, "--output", base)
     run(
         "tokenize_benchmark.py",
         *("--model", base, "--benchmark", "mmlu", "--questions", f"en={questions}"),
         *("--output", tokens, "--manifest", manifest),
     )
-    command = [sys.executable, str(SCRIPTS / "score.py"), "--model", str(base), "--tokens", str(tokens)]
+    command = [sys.executable, str(SCRIPTS / "score_shard.py"), "--model", str(base), "--tokens", str(tokens)]
     command += ["--output", str(output), "--finished", str(folder / "finished")]
     started = time.perf_counter()
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -42,5 +42,5 @@ def seconds(model: Path, data: Path | None, folder: Path) -> tuple[float, float]
     whole = time.perf_counter() - started
     first = [passed for passed, line in log if FIRST in line]
     if process.returncode or not first:
-        raise RuntimeError("score.py: " + "".join(line for _, line in log))
+        raise RuntimeError("score_shard.py: " + "".join(line for _, line in log))
     return first[0], whole

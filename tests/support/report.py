@@ -19,7 +19,9 @@ from support.synthetic_store import TIERS, Store
 LANGUAGES = {"four": ["en", "de", "sw", "yo"], "ten": ["yo", "en", "sw"]}
 
 
-HOSTILE = "</script><script>document.title='bad'</script><img src=x onerror=\"document.title='bad'\">"
+HOSTILE = (
+    "</script><script>document.title='bad'</script><img src=x onerror=\"document.title='bad'\">{{ 7 * 7 }}{% if %}"
+)
 
 
 CHOICES = ("benchmark", "language", "model", "sft")

@@ -297,8 +297,8 @@ def test_any_text_is_harmless_in_latex(text):
 
 @given(st.text())
 def test_any_title_is_harmless_in_html(text):
-    page = frame.page(text, "", "")
-    start, _, _ = frame.page("TITLE", "", "").partition("TITLE")
+    page = frame.page(frame.__file__, "frame.html", text)
+    start, _, _ = frame.page(frame.__file__, "frame.html", "TITLE").partition("TITLE")
     assert page.startswith(start)
     title = page[len(start) :].partition("</title>")[0]
     assert not set(title) & set('<>"')

@@ -62,7 +62,7 @@ def test_a_message_is_still_printed(message):
     if message in ELSEWHERE:
         paths = [Path(find_spec(ELSEWHERE[message]).origin)]
     else:
-        paths = [*ROOT.glob("workflow/scripts/**/*.py"), *ROOT.glob("workflow/rules/*.smk")]
+        paths = [*ROOT.glob("workflow/scripts/**/*.py"), *ROOT.glob("workflow/**/*.smk")]
     assert is_printed(message, paths), f"docs/troubleshooting.md: no program prints {message!r}"
 
 

@@ -1,9 +1,11 @@
 """The documentation: its links lead somewhere, all pages can be reached, and its commands are real."""
 
+import ast
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,13 @@ from snakemake.cli import parse_args
 from support.workflow import ROOT, Workflow
 
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md", ROOT / "data/paper/README.md"]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "config", "data/paper")),
+]
+LIBRARY = ROOT / "workflow/scripts/calgrid"
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
 RULES = {
@@ -80,6 +88,106 @@ def test_every_page_can_be_reached_from_the_readme():
     }
 
 
+# Names
+
+DOTTED = re.compile(r"(?<![\w/.:])calgrid((?:\.[A-Za-z_]\w*)+)")
+PATH = re.compile(
+    r"(?<![\w/.$}-])((?:workflow|tests|profiles|envs|docs|benchmarks|config|data/paper|calgrid)/[\w./*{}<>-]+)"
+)
+FILE = re.compile(r"`([\w-]+\.(?:py|smk))`")
+
+
+def definitions(body: list[ast.stmt]) -> dict[str, list[ast.stmt]]:
+    """What a module or a class defines, each with what is defined inside it."""
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            found[statement.name] = statement.body if isinstance(statement, ast.ClassDef) else []
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            found |= {target.id: [] for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def is_defined(dotted: str) -> bool:
+    """Whether `store.files.read_json` or `measure.questions.Questions.take` is there; nothing is imported."""
+    place, names = LIBRARY, dotted.split(".")
+    while names and (place / names[0]).is_dir():
+        place /= names.pop(0)
+    module = place / f"{names[0]}.py" if names and (place / f"{names[0]}.py").is_file() else place / "__init__.py"
+    names = names[1:] if module.name != "__init__.py" else names
+    body = ast.parse(module.read_text(encoding="utf-8")).body
+    for name in names:
+        found = definitions(body)
+        if name not in found:
+            return False
+        body = found[name]
+    return True
+
+
+def exists(path: str) -> bool:
+    """Whether a path of the project is there; `<name>` and `{name}` stand for any."""
+    pattern = re.sub(r"<\w+>|\{\w+\}", "*", path.rstrip("."))
+    if "*" not in pattern:
+        return any((folder / pattern).exists() for folder in (ROOT, LIBRARY.parent))
+    return any(any(folder.glob(pattern.rstrip("/"))) for folder in (ROOT, LIBRARY.parent))
+
+
+def names_of(page: Path) -> Iterator[tuple[str, bool]]:
+    """The names of the library, and the files, that a page mentions; with whether each is there."""
+    text = page.read_text(encoding="utf-8")
+    scripts = {path.name for folder in ("workflow", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.*")}
+    for dotted in DOTTED.findall(text):
+        if dotted[1:] not in ("sif", "def", "yaml"):  # files
+            yield f"calgrid{dotted}", is_defined(dotted[1:])
+    for path in PATH.findall(text):
+        yield path, exists(path)
+    for name in FILE.findall(text):
+        yield name, name in scripts
+
+
+def test_names_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "`calgrid.store.files.read_json(x)`, calgrid.measure.questions.Questions.take. calgrid.open_results\n"
+        "calgrid.metrics `calgrid.store.files.read` `calgrid.cell.Cell.model` calgrid.cell.Cell.models\n"
+        "workflow/scripts/*.py, workflow/scripts/<name>.py, `workflow/metrics.py`. results/benchmarks/x /envs/y\n"
+        "calgrid/cell.py `measure_cell.py` `metrics_of_cell.py` calgrid.sif\n"
+    )
+    assert sorted(name for name, there in names_of(page) if not there) == [
+        *("calgrid.cell.Cell.models", "calgrid.metrics", "calgrid.store.files.read"),
+        *("metrics_of_cell.py", "workflow/metrics.py"),
+    ]
+    assert len(list(names_of(page))) == 13
+    assert sum(len(list(names_of(page))) for page in PAGES) > 100
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_is_there(page):
+    assert [name for name, there in names_of(page) if not there] == []
+
+
+def test_programs_that_the_code_names_are_there():
+    """In messages, help texts, comments and commands."""
+    files = [path for folder in ("workflow", "benchmarks", "profiles", "envs") for path in (ROOT / folder).rglob("*")]
+    files = [path for path in files if path.suffix in (".py", ".smk", ".yaml", ".rst")]
+    known = {path.name for path in [*files, *ROOT.glob("tests/**/*.py")]} | {"calib_tools.py"}  # hendrycks/test's
+    named = {
+        (path.name, name) for path in files for name in re.findall(r"\b\w+\.py\b", path.read_text(encoding="utf-8"))
+    }
+    assert sorted((where, name) for where, name in named if name not in known) == []
+
+
+def test_every_folder_has_its_line_in_the_file_tree():
+    (tree,) = re.findall(
+        r"^## Read these files first\n.*?^```\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL
+    )
+    folders = [path.parent.name for path in LIBRARY.glob("*/__init__.py")]
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    folders += {name.split("/")[0] for name in done.stdout.splitlines() if "/" in name and not name.startswith(".")}
+    assert [name for name in folders if not re.search(rf"\b{name}/", tree)] == []
+
+
 # Commands
 
 
@@ -122,6 +230,24 @@ def test_a_command_is_real(page, command, monkeypatch, capsys):
         assert [file for file in map(str, parsed.configfile or []) if not file.endswith(".yaml")] == []
         named = [name for name in parsed.targets if not name.startswith("results/") and not name.isupper()]
         assert set(named) <= RULES
+
+
+def test_what_hooks_and_actions_run_is_real():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]  # no version beside the lock file's
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for hook in hooks[0]["hooks"]:
+        program = hook["entry"].split()[0].removeprefix(".venv/bin/")
+        assert hook["language"] == "system"
+        assert f"\n{program}==" in lock, hook["entry"]
+    actions = [yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yaml")]
+    steps = [step for action in actions for job in action["jobs"].values() for step in job["steps"]]
+    for command in (step["run"] for step in steps if "run" in step):
+        assert command.startswith("make ")
+        subprocess.run(["make", "--dry-run", *command.split()[1:]], cwd=ROOT, check=True, capture_output=True)
+    assert [
+        step["uses"] for step in steps if "uses" in step and not re.search(r"^actions/[\w-]+@v\d+$", step["uses"])
+    ] == []
 
 
 # The tutorial's own grid with a cell of each kind, since that it can be planned is what is asked.

@@ -125,7 +125,7 @@ def test_a_raised_version_and_a_changed_command_are_named(changed, tmp_path_fact
     rules = copy / "workflow/rules/train.smk"
     rules.write_text(rules.read_text().replace("versions.TRAIN_VERSION", "versions.TRAIN_VERSION + 1"))
     scoring = copy / "workflow/rules/score.smk"
-    scoring.write_text(scoring.read_text().replace("score.py --model", "score.py  --model"))
+    scoring.write_text(scoring.read_text().replace("score_shard.py --model", "score_shard.py  --model"))
     flags = ["--snakefile", str(copy / "Snakefile"), "--configfile", *map(str, TINY)]
     _, found = plan_jobs.jobs(flags, ["all_tables"])
     by_rule = {job.rule: job.causes for job in found if job.again and job.wildcards.get("sft") != "base"}

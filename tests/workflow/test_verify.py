@@ -1,5 +1,6 @@
 """Verification of a store: what is damaged, stale, missing or orphaned is named, with what mends it."""
 
+import json
 import os
 import platform
 import re
@@ -348,10 +349,14 @@ def test_what_killed_processes_left_is_an_orphan_and_what_is_being_written_is_no
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     host = platform.node()
-    left = Path(f"results/scores/.tmp-{host}-{dead.pid}-low.parquet")
+    left = Path(f"results/scores/.tmp-{host}-{dead.pid}-low.parquet.part")
     left.touch()
-    Path(f"results/scores/.tmp-{host}-{os.getpid()}-low.parquet").touch()
-    assert of("orphaned", found()) == {str(left): "left behind by a process that is no more"}
+    Path(f"results/scores/.tmp-{host}-{os.getpid()}-low.parquet.part").touch()
+    leases = {pid: Path(f"results/scores/.running-{pid}.parquet.lease") for pid in (dead.pid, os.getpid())}
+    for pid, path in leases.items():
+        path.write_text(json.dumps({"host": host, "pid": pid}))
+    reason = "left behind by a process that is no more"
+    assert of("orphaned", found()) == {str(left): reason, str(leases[dead.pid]): reason}
 
 
 def test_damaged_checkpoints_are_named(store):

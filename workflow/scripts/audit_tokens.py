@@ -8,14 +8,13 @@ Prints each language's findings. Those above their tolerated share of a language
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
-from calgrid import cli
+from calgrid import cli, flags
 from calgrid.errors import UserError
 from calgrid.models.architectures import ARCHITECTURES
 from calgrid.scoring.settings import Audit
 from calgrid.store import files
-from calgrid.vocabulary import Attention
 
 log = logging.getLogger("audit")
 
@@ -53,9 +52,7 @@ def problems(audit: Mapping[str, Any], limits: Audit, where: str) -> Iterator[st
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--manifests", required=True, nargs="+", help="of the tokenised shards of one model")
-    parser.add_argument(
-        "--attention", default="auto", choices=get_args(Attention), help="what scoring will compute with"
-    )
+    flags.add_attention(parser)
     parser.add_argument("--output", required=True, help="JSON file to write: the findings by benchmark and language")
     cli.add_settings(parser, Audit)
     arguments = parser.parse_args(argv)

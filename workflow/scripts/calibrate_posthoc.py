@@ -15,6 +15,7 @@ from calgrid import cli, flags
 from calgrid.cell import Cell
 from calgrid.scoring.confidence import CONFIDENCE_METHODS
 from calgrid.store import files
+from calgrid.vocabulary import CONFIDENCE_METHOD, POSTHOC_METHODS, POSTHOC_SHARE
 
 log = logging.getLogger("posthoc")
 
@@ -28,13 +29,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--confidence-methods",
         nargs="+",
-        default=["perplexity", "choice"],
+        default=[CONFIDENCE_METHOD, *POSTHOC_METHODS],
         choices=CONFIDENCE_METHODS,
-        help="how confidence is extracted (default: perplexity choice)",
+        help="how confidence is extracted (default: %(default)s)",
     )
     flags.add_n_bins(parser)
-    parser.add_argument("--share", type=float, default=0.5, help="of the questions, to fit on (default: %(default)s)")
-    parser.add_argument("--transfer-language", default="en", help="whose temperature is tried in all (default: en)")
+    parser.add_argument(
+        "--share", type=float, default=POSTHOC_SHARE, help="of the questions, to fit on (default: %(default)s)"
+    )
+    flags.add_transfer_language(parser)
     parser.add_argument("--benchmark", required=True, help="recorded in the output")
     parser.add_argument("--cell", required=True, type=Cell.parse, help="recorded in the output: model=.../sft=.../...")
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")

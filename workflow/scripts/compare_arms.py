@@ -11,7 +11,7 @@ from pathlib import Path
 
 from calgrid import cli, flags
 from calgrid.store import files
-from calgrid.vocabulary import T_TESTS
+from calgrid.vocabulary import RESAMPLES, T_TEST, T_TESTS
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -23,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_confidence_method(parser)
     flags.add_n_bins(parser)
     parser.add_argument(
-        "--t-test", default="paired", choices=T_TESTS, help="Student's t-test over languages (default: %(default)s)"
+        "--t-test", default=T_TEST, choices=T_TESTS, help="Student's t-test over languages (default: %(default)s)"
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="of the bootstrap (default: %(default)s)")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="of the bootstrap (default: %(default)s)")
     parser.add_argument("--intervals", required=True, type=Path, help="the Parquet file of intervals to write")
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file of tests to write")
     arguments = parser.parse_args(argv)

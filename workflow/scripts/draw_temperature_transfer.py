@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", required=True, nargs="+", help="models, in this order")
     parser.add_argument("--sft", required=True, nargs="+", help="SFT sets, in this order")
     flags.add_tiers(parser)
-    parser.add_argument("--transfer-language", default="en", help="whose temperature was tried in all (default: en)")
+    flags.add_transfer_language(parser)
     parser.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
     parser.add_argument(
         "--posthoc", required=True, nargs="+", type=Path, help="post-hoc calibration; of more cells too"

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from calgrid import cli
 from calgrid.data import question_sets, sources
 from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
+from calgrid.vocabulary import BENCHMARK_SPLIT
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    sources.add_flags(parser, split="test", layouts=BENCHMARK_LAYOUTS)
+    sources.add_flags(parser, split=BENCHMARK_SPLIT, layouts=BENCHMARK_LAYOUTS)
     parser.add_argument("--language", required=True, help="language of the rows, as the manifest records it")
     parser.add_argument(
         "--max-questions",

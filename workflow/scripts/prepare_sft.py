@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from calgrid import cli
 from calgrid.data import sft, sources
 from calgrid.data.sft_layouts import SFT_LAYOUTS
+from calgrid.vocabulary import SFT_SPLIT, VALIDATION_SHARE
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
-    sources.add_flags(parser, split="train", layouts=SFT_LAYOUTS)
+    sources.add_flags(parser, split=SFT_SPLIT, layouts=SFT_LAYOUTS)
     parser.add_argument("--max-rows", type=sources.positive, metavar="N", help="take a fixed sample of N rows")
     parser.add_argument(
         "--validation-share",
         type=sources.share,
-        default=0.02,
+        default=VALIDATION_SHARE,
         metavar="SHARE",
         help="held out for the validation loss, at least one conversation (default: %(default)s)",
     )

@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import polars as pl
 import torch
 
-from calgrid import cli
+from calgrid import cli, flags
 from calgrid.cell import Cell
-from calgrid.config.sections import Device
 from calgrid.errors import UserError
 from calgrid.models import weights
 from calgrid.models.loading import device, load_model, weights_of
@@ -31,7 +30,7 @@ from calgrid.scoring.score import score_language
 from calgrid.store import files, lease
 from calgrid.store.reading import read_table
 from calgrid.store.versions import SCORE_VERSION
-from calgrid.vocabulary import Attention
+from calgrid.vocabulary import SCORE_TOKENS
 
 log = logging.getLogger("score")
 
@@ -47,11 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--finished", required=True, type=Path, help="folder to keep finished languages in until all are"
     )
     parser.add_argument(
-        "--score-tokens", type=int, default=Device().score_tokens, help="padded tokens of a forward pass (%(default)s)"
+        "--score-tokens", type=int, default=SCORE_TOKENS, help="padded tokens of a forward pass (default: %(default)s)"
     )
-    parser.add_argument(
-        "--attention", default="auto", choices=get_args(Attention), help="how attention is computed (%(default)s)"
-    )
+    flags.add_attention(parser)
     arguments = parser.parse_args(argv)
 
     tokens, record = files.read_provenance(arguments.tokens), files.read_record(arguments.model, "weights")

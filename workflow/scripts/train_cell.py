@@ -7,7 +7,7 @@
 
 Writes an ordinary Hugging Face folder (`--weights`, bfloat16) and a record (`--record`): loss curve, validation loss
 (without smoothing, nats a token), tokens, seconds, settings, versions. A run that was killed goes on from its last
-checkpoint. SIGTERM and Ctrl-C write one and end with status 75. Several processes train one cell: see launch.py.
+checkpoint. SIGTERM and Ctrl-C write one and end with status 75. Several processes train one cell by launch_training.py.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import torch
 
 from calgrid import cli
 from calgrid.cell import Cell, canonical_lr, canonical_smoothing
-from calgrid.config.sections import Device
 from calgrid.errors import UserError
 from calgrid.models import attention, weights
 from calgrid.models.loading import device, load_config, load_model, load_tokenizer, save_model, weights_of
@@ -36,6 +35,7 @@ from calgrid.training.fine_tune import fine_tune
 from calgrid.training.loss import smoothed_loss_floor
 from calgrid.training.memory import TrainingMemory, available_memory
 from calgrid.training.settings import Packing, Training
+from calgrid.vocabulary import ACTIVATION_CHECKPOINTING, CHECKPOINT_MINUTES, TRAIN_TOKENS
 
 log = logging.getLogger(__name__)
 
@@ -43,24 +43,33 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--base", required=True, help="base.json of the model to start from")
-    parser.add_argument("--conversations", required=True, help="packed by the model's tokenizer (pack.py)")
+    parser.add_argument(
+        "--conversations", required=True, help="packed by the model's tokenizer (pack_conversations.py)"
+    )
     parser.add_argument("--smoothing", required=True, type=float, help="label smoothing in [0, 1)")
     parser.add_argument("--lr", required=True, type=float, help="peak learning rate")
     parser.add_argument("--seed", required=True, type=int, help="seed of order and dropout")
     parser.add_argument("--checkpoints", required=True, help="folder of the checkpoints of this cell")
     parser.add_argument(
-        "--checkpoint-minutes", type=float, default=30, help="between two checkpoints (default: %(default)s)"
+        "--checkpoint-minutes",
+        type=float,
+        default=CHECKPOINT_MINUTES,
+        help="between two checkpoints (default: %(default)s)",
     )
     parser.add_argument("--weights", required=True, help="folder to write the tuned model to")
     parser.add_argument("--record", required=True, help="train.json to write; its path names the cell")
     parser.add_argument(
         "--train-tokens",
         type=int,
-        default=Device().train_tokens,
+        default=TRAIN_TOKENS,
         help="tokens of a forward and backward pass (default: %(default)s)",
     )
     parser.add_argument(
-        "--activation-checkpointing", type=int, default=0, choices=(0, 1), help="1: recompute activations, less memory"
+        "--activation-checkpointing",
+        type=int,
+        default=int(ACTIVATION_CHECKPOINTING),
+        choices=(0, 1),
+        help="1: recompute activations, slower with less memory (default: %(default)s)",
     )
     cli.add_settings(parser, Training)
     arguments = parser.parse_args(argv)
@@ -177,7 +186,9 @@ def check_packed(
     """Refuse conversations that were packed for another model, or otherwise than the settings say."""
     where = f"--conversations {arguments.conversations}"
     if "pack_version" not in packed:
-        raise UserError(f"{where}: not written by pack.py; give results/packed/model=<model>/<sft>.parquet")
+        raise UserError(
+            f"{where}: not written by pack_conversations.py; give results/packed/model=<model>/<sft>.parquet"
+        )
     if packed["base"] != base:
         raise UserError(f"{where}: not packed for the model of {arguments.base}; pack it again by its tokenizer")
     for name in Packing.model_fields:

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--confidence-methods", required=True, nargs="+", choices=CONFIDENCE_METHODS, help="a table each"
     )
-    parser.add_argument("--transfer-language", default="en", help="whose temperature was tried in all (default: en)")
+    flags.add_transfer_language(parser)
     parser.add_argument("--selection", required=True, type=Path, help="which learning rates to show")
     parser.add_argument("--posthoc", required=True, nargs="+", type=Path, help="post-hoc calibration of all cells")
     parser.add_argument("--output-dir", required=True, type=Path, help="folder for posthoc.csv and posthoc.tex")

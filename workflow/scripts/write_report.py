@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", nargs="*", default=[], type=Path, help="train.json of each training")
     parser.add_argument("--metrics", nargs="*", default=[], type=Path, help="metrics of each cell and benchmark")
     parser.add_argument(
-        "--bins", required=True, nargs="+", type=Path, help="<benchmark>.parquet of reliability_bins.py, in this order"
+        "--bins", required=True, nargs="+", type=Path, help="<benchmark>.parquet of bin_reliability.py, in this order"
     )
     parser.add_argument(
         "--diagram-smoothings", nargs="+", required=True, help="label smoothings of the reliability diagram"

@@ -27,11 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     rule = read_rule(arguments.selection)
 
-    def shown(path: Path, first: str, name: str) -> tuple[str, str, str]:
+    def shown(path: Path, first: str, name: str) -> tables_page.Table:
         numbers = contents.read_csv(path)
         caption = layout.caption(numbers, arguments.table_metrics, rule, arguments.alpha, arguments.correction)
         html = tables_page.table(numbers, arguments.table_metrics, first, caption)
-        return name, f"{path.parent.name}-{path.stem}", html
+        return tables_page.Table(name, f"{path.parent.name}-{path.stem}", html)
 
     sections = {"Overall": [shown(path, "model", path.stem.replace("table", "Table ")) for path in arguments.overall]}
     for path in arguments.by_language:

@@ -240,6 +240,15 @@ def test_files_without_rows(tmp_path: Path, name: str, content: str, message: st
         sft(tmp_path, source)
 
 
+@pytest.mark.parametrize("name", ["[a]", "a*", "a?"])
+def test_a_folder_that_datasets_takes_for_a_pattern(tmp_path: Path, name: str) -> None:
+    """Beside the folder `ab`, which the pattern would match."""
+    (tmp_path / "ab").mkdir()
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"`datasets` takes \*, \? and \[ in a path for a pattern; move this folder"):
+        sft(tmp_path, tmp_path / name)
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"path: no such folder '.*nowhere'; correct it, or give a Hub id"):
         sft(tmp_path, tmp_path / "nowhere")

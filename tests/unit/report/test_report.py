@@ -130,7 +130,7 @@ def test_what_is_not_done_is_said(made, tmp_path):
     assert by_name["tiny-a", "alpaca", "0.1", "1e-5"].selected
     assert by_name["tiny_b", "tulu3", "0.2", "5e-5"].measured == {"four": 0, "ten": 0}
     assert by_name["tiny-a", "base", "none", "none"].measured == {"four": 1, "ten": 1}
-    shown = words_of("\n".join(report_page._state(points, {}, "")))
+    shown = words_of(report_page._state(points, {}, ""))
     assert "trainings 22 48" in shown
     assert "tiny-a alpaca 0.0 ★ 2.000 1 of 2 seeds trained; ten: 0 of 1 scored not trained" in shown
     assert "diverged" in shown
@@ -144,9 +144,7 @@ def test_table_1_the_reproduction_and_the_figures_are_there(made, html):
     assert "Acc.↑ ECE↓ Acc.↑ ECE↓" in words_of(part_of(html, "table1"))
     parts = {name: part_of(html, name) for name in ("heatmap", "arrows")}
     figure = made.figure("reproduction")
-    parts["reproduction"] = "\n".join(
-        report_page._reproduction(covered(made), [report_page.Figure("", figure, figure.name)])
-    )
+    parts["reproduction"] = report_page._reproduction(covered(made), [report_page.Figure("", figure, figure.name)])
     assert "This run covers 1 of the" in words_of(parts["reproduction"])
     assert "Tuning without smoothing raises ECE" in parts["reproduction"]
     for name, part in parts.items():
@@ -277,7 +275,7 @@ def test_the_policy_allows_the_pages_script_alone(html):
     allowed = b64encode(sha256(source.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in policy
     assert "unsafe-inline" not in policy.split("script-src")[1]
-    assert "script-src" not in html_page.page("No script", "", "")
+    assert "script-src" not in html_page.page(html_page.__file__, "frame.html", "No script")
 
 
 def test_data_in_a_script_end_nothing():

@@ -41,7 +41,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
 def test_what_a_killed_process_left_is_removed_and_a_living_ones_kept(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    names = {pid: tmp_path / f".tmp-{platform.node()}-{pid}-out.txt" for pid in (dead.pid, os.getppid())}
+    names = {pid: tmp_path / f".tmp-{platform.node()}-{pid}-out.txt.part" for pid in (dead.pid, os.getppid())}
     for path in names.values():
         path.touch()
     files.write_text(tmp_path / "out.txt", "x")
@@ -126,7 +126,7 @@ def test_every_character_of_a_sealed_record_counts(tmp_path):
 
 
 def test_other_temporary_names_are_left_alone(tmp_path):
-    other = tmp_path / f".tmp-{platform.node()}-node-7-out.txt"
+    other = tmp_path / f".tmp-{platform.node()}-node-7-out.txt.part"
     other.touch()
     files.write_text(tmp_path / "out.txt", "x")
     assert other.exists()

@@ -304,7 +304,8 @@ def test_the_page_has_every_table_and_asks_for_nothing(grid, written):
 
 def test_the_page_escapes(written):
     numbers = read(written / "ten/yo.csv").with_columns(model=pl.lit("<b>&"), benchmark=pl.lit('"x"'))
-    html = tables_page.page("<i>", {"<s>": [("<n>", "anchor", tables_page.table(numbers, ["ece"], "sft", "a < b"))]})
+    table = tables_page.table(numbers, ["ece"], "sft", "a < b")
+    html = tables_page.page("<i>", {"<s>": [tables_page.Table("<n>", "anchor", table)]})
     for hostile in ("<b>", "<i>", "<s>", "<n>", "a < b"):
         assert hostile not in html
     assert "&lt;b&gt;&amp;" in html

@@ -74,4 +74,4 @@ def test_numbers_that_make_no_sense_are_refused_before_anything_is_read(base, pa
 
 def test_another_file_than_a_packed_one_is_named(base, tmp_path):
     data = prepared(tmp_path / "data.parquet", ["one", "two"])
-    refused(Training(tmp_path, base, data), r"data.parquet: not written by pack.py; give results/packed/")
+    refused(Training(tmp_path, base, data), r"data.parquet: not written by pack_conversations.py; give results/packed/")

@@ -21,6 +21,11 @@ CELL = "model={model}/sft={sft}/smoothing={smoothing}/lr={lr}/seed={seed}"  # as
 BASE_CELL = f"model={{model}}/sft={BASE}/smoothing={NONE}/lr={NONE}/seed={NONE}"
 
 
+def named_in(path: str | Path) -> dict[str, str]:
+    """The parts `key=value` of a path. The last of each key counts: a folder above the store may look like one."""
+    return dict(part.split("=", 1) for part in Path(path).parts if "=" in part)
+
+
 @dataclass(frozen=True, order=True)
 class Cell:
     """One point of the grid; all values are strings, spelt as in its path."""
@@ -42,7 +47,7 @@ class Cell:
     @classmethod
     def parse(cls, path: str | Path) -> Self:
         """The cell that `path` names, anywhere in it. Raises UserError if it names none."""
-        found = dict(part.split("=", 1) for part in Path(path).parts if "=" in part)
+        found = named_in(path)
         names = [field.name for field in fields(cls)]
         if missing := [name for name in names if name not in found]:
             raise UserError(f"{path}: not the path of a cell; no {missing[0]}=... in it (expected {CELL})")

@@ -3,11 +3,22 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from calgrid.errors import UserError
 from calgrid.measure.metrics import METRICS, TABLE_METRICS
 from calgrid.scoring.confidence import CONFIDENCE_METHODS
-from calgrid.vocabulary import CORRECTIONS, FIGURE_BINS, N_BINS, NONE
+from calgrid.vocabulary import (
+    ALPHA,
+    ATTENTION,
+    CONFIDENCE_METHOD,
+    CORRECTION,
+    CORRECTIONS,
+    FIGURE_BINS,
+    N_BINS,
+    TRANSFER_LANGUAGE,
+    Attention,
+)
 
 
 def add_arms(to: argparse.ArgumentParser) -> None:
@@ -33,9 +44,12 @@ def add_table_looks(to: argparse.ArgumentParser) -> None:
         "--table-metrics", nargs="+", default=TABLE_METRICS, choices=METRICS, metavar="METRIC",
         help=f"columns: of {', '.join(METRICS)} (default: {' '.join(TABLE_METRICS)})",
     )  # fmt: skip
-    to.add_argument("--alpha", type=float, default=0.05, help="level of significance (default: %(default)s)")
+    to.add_argument("--alpha", type=float, default=ALPHA, help="level of significance (default: %(default)s)")
     to.add_argument(
-        "--correction", default=NONE, choices=CORRECTIONS, help="of the tests for their number (default: %(default)s)"
+        "--correction",
+        default=CORRECTION,
+        choices=CORRECTIONS,
+        help="of the tests for their number (default: %(default)s)",
     )
 
 
@@ -68,9 +82,26 @@ def read_tiers(arguments: Sequence[str]) -> dict[str, list[str]]:
 def add_confidence_method(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--confidence-method",
-        default="perplexity",
+        default=CONFIDENCE_METHOD,
         choices=CONFIDENCE_METHODS,
         help="how confidence is extracted (default: %(default)s)",
+    )
+
+
+def add_transfer_language(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--transfer-language",
+        default=TRANSFER_LANGUAGE,
+        help="whose temperature is tried in all others (default: %(default)s)",
+    )
+
+
+def add_attention(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "--attention",
+        default=ATTENTION,
+        choices=get_args(Attention),
+        help="how attention is computed in scoring (default: %(default)s)",
     )
 
 

@@ -23,5 +23,21 @@ TIER = "tier"
 CATEGORY = "category"
 CATEGORY_BY_LANGUAGE = "category_by_language"
 
+# Defaults: of the configuration's keys, and of the flags of programs that are called by hand.
+VALIDATION_SHARE = 0.02
+MAX_REJECTED_SHARE = 0.01
+SFT_SPLIT, BENCHMARK_SPLIT = "train", "test"
+TRAIN_TOKENS, SCORE_TOKENS = 8192, 16384
+ATTENTION: Attention = "auto"
+ACTIVATION_CHECKPOINTING = True
+CHECKPOINT_MINUTES = 30.0
+CONFIDENCE_METHOD = "perplexity"
 N_BINS = 30  # of the calibration file whose variant of RMS fits the paper's tables (hendrycks/test, calib_tools.py)
 FIGURE_BINS = 10  # of reliability diagrams
+T_TEST: TTest = "paired"
+RESAMPLES = 1000
+ALPHA = 0.05
+CORRECTION: Correction = "none"
+POSTHOC_METHODS = ("choice",)
+POSTHOC_SHARE = 0.5
+TRANSFER_LANGUAGE = "en"

@@ -19,7 +19,32 @@ from calgrid.measure.metrics import METRICS, TABLE_METRICS
 from calgrid.scoring.confidence import CONFIDENCE_METHODS
 from calgrid.settings import LearningRate, Name, Section, Share, Smoothing, Word
 from calgrid.training.settings import Pretraining
-from calgrid.vocabulary import ALL, FIGURE_BINS, N_BINS, VALIDATION_LOSS, Attention, Correction, TTest
+from calgrid.vocabulary import (
+    ACTIVATION_CHECKPOINTING,
+    ALL,
+    ALPHA,
+    ATTENTION,
+    BENCHMARK_SPLIT,
+    CHECKPOINT_MINUTES,
+    CONFIDENCE_METHOD,
+    CORRECTION,
+    FIGURE_BINS,
+    MAX_REJECTED_SHARE,
+    N_BINS,
+    POSTHOC_METHODS,
+    POSTHOC_SHARE,
+    RESAMPLES,
+    SCORE_TOKENS,
+    SFT_SPLIT,
+    T_TEST,
+    TRAIN_TOKENS,
+    TRANSFER_LANGUAGE,
+    VALIDATION_LOSS,
+    VALIDATION_SHARE,
+    Attention,
+    Correction,
+    TTest,
+)
 
 if TYPE_CHECKING:
     ConfidenceName: TypeAlias = str
@@ -129,7 +154,7 @@ class SftDataset(Source):
 
     layout: SftLayoutName = Field(description=_one_of(SFT_LAYOUTS))
     config: Word | None = Field(None, description="configuration of the data set, where it has several")
-    split: Word = Field("train", description="split of the data set")
+    split: Word = Field(SFT_SPLIT, description="split of the data set")
     max_rows: int | None = Field(None, ge=1, description="take a fixed sample of this many rows")
     conversations: int | None = Field(
         None, ge=1, description="how many it has, for `snakemake plan` before it is prepared"
@@ -144,7 +169,7 @@ class Benchmark(Source):
 
     layout: BenchmarkLayoutName = Field(description=_one_of(BENCHMARK_LAYOUTS))
     config: Word = Field("{language}", description="configuration of the data set for a language")
-    split: Word = Field("test", description="split of the data set")
+    split: Word = Field(BENCHMARK_SPLIT, description="split of the data set")
     languages: tuple[Name, ...] = Field(min_length=1, description="the languages that the benchmark has")
     example_split: Word | None = Field(None, description="split of the answered examples that scoring.shots takes")
     shards: dict[Name, tuple[str, ...]] | None = Field(
@@ -194,21 +219,29 @@ class Data(Section):
     """What `prepare` may leave out and puts aside."""
 
     validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.02, description="share of each SFT set held out for the validation loss"
+        VALIDATION_SHARE, description="share of each SFT set held out for the validation loss"
     )
-    max_rejected_share: Share = Field(0.01, description="refuse a data set with a larger share of unusable rows")
+    max_rejected_share: Share = Field(
+        MAX_REJECTED_SHARE, description="refuse a data set with a larger share of unusable rows"
+    )
 
 
 class Device(Section):
     """How a device computes. Results depend on it within rounding alone, and a change runs nothing again."""
 
-    train_tokens: int = Field(8192, ge=1, description="tokens of a row in training: of a forward and backward pass")
-    score_tokens: int = Field(16384, ge=1, description="padded tokens of a forward pass in scoring")
-    score_attention: Attention = Field(
-        "auto", description="eager, sdpa or flex_attention in scoring; auto: eager for Gemma2, else sdpa"
+    train_tokens: int = Field(
+        TRAIN_TOKENS, ge=1, description="tokens of a row in training: of a forward and backward pass"
     )
-    activation_checkpointing: bool = Field(False, description="recompute activations: slower, with less memory")
-    checkpoint_minutes: float = Field(30, ge=0, description="minutes of training between two checkpoints")
+    score_tokens: int = Field(SCORE_TOKENS, ge=1, description="padded tokens of a forward pass in scoring")
+    score_attention: Attention = Field(
+        ATTENTION, description="eager, sdpa or flex_attention in scoring; auto: eager for Gemma2, else sdpa"
+    )
+    activation_checkpointing: bool = Field(
+        ACTIVATION_CHECKPOINTING, description="recompute activations: slower, with less memory"
+    )
+    checkpoint_minutes: float = Field(
+        CHECKPOINT_MINUTES, ge=0, description="minutes of training between two checkpoints"
+    )
 
 
 class Selection(Section):
@@ -224,7 +257,7 @@ class Evaluation(Section):
     """What tables and figures show."""
 
     confidence_method: ConfidenceName = Field(
-        "perplexity", description=f"how confidence is extracted: {_one_of(CONFIDENCE_METHODS)}"
+        CONFIDENCE_METHOD, description=f"how confidence is extracted: {_one_of(CONFIDENCE_METHODS)}"
     )
     n_bins: int = Field(N_BINS, ge=1, le=1000, description="bins of the tables' calibration errors")
     other_bins: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
@@ -237,17 +270,17 @@ class Evaluation(Section):
     smoothing: tuple[Smoothing, ...] = Field(
         ("0.0", "0.1"), min_length=1, description="what the overall tables and reliability figures compare"
     )
-    t_test: TTest = Field("paired", description="Student's t-test over languages: paired, independent or welch")
-    resamples: int = Field(1000, ge=100, le=1_000_000, description="resamples of the bootstrap over questions")
-    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="level of significance")
-    correction: Correction = Field("none", description="none, or holm: italics by tests corrected for their number")
+    t_test: TTest = Field(T_TEST, description="Student's t-test over languages: paired, independent or welch")
+    resamples: int = Field(RESAMPLES, ge=100, le=1_000_000, description="resamples of the bootstrap over questions")
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(ALPHA, description="level of significance")
+    correction: Correction = Field(CORRECTION, description="none, or holm: italics by tests corrected for their number")
     posthoc_methods: tuple[ConfidenceName, ...] = Field(
-        ("choice",), description="confidence methods calibrated post hoc, beside confidence_method"
+        POSTHOC_METHODS, description="confidence methods calibrated post hoc, beside confidence_method"
     )
     posthoc_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="share of the questions that temperatures are fitted on; the others are measured"
+        POSTHOC_SHARE, description="share of the questions that temperatures are fitted on; the others are measured"
     )
-    transfer_language: str = Field("en", description="language whose temperature is tried in all others")
+    transfer_language: str = Field(TRANSFER_LANGUAGE, description="language whose temperature is tried in all others")
     headline_benchmark: str = Field(description="benchmark of results/figs/reliability_{language}.svg")
     figure1_languages: tuple[str, ...] = Field((), description="columns of Figure 1: those that the grid reports")
     headline_sft_datasets: tuple[str, ...] = Field(

@@ -21,17 +21,19 @@ class BenchmarkLayout:
 
     name: str
     columns: tuple[str, ...]  # that it needs
-    # Of a row: its options, and the index of the right one (None where the row names none); raises Unusable.
-    read: Callable[[Row], tuple[list[Any], Any]]
+    # Of a row: question, options, and the index of the right one (None where the row names none); raises Unusable.
+    read: Callable[[Row], tuple[Any, list[Any], Any]]
+    most_options: int  # of a question, for `snakemake plan`
     id: str | None  # the column of the question's id; None: subject/split/row within the subject
-    category: str = "category"  # the column of its category, where the source has one
+    subject: str = "subject"  # the column of its subject, where the source has one
+    category: str = "category"  # likewise
 
 
-def _global_mmlu(row: Mapping[str, Any]) -> tuple[list[Any], Any]:
-    return [row[f"option_{letter}"] for letter in "abcd"], _letter_index(row["answer"])
+def _global_mmlu(row: Row) -> tuple[Any, list[Any], Any]:
+    return row["question"], [row[f"option_{letter}"] for letter in "abcd"], _letter_index(row["answer"])
 
 
-def _mmlu_prox(row: Mapping[str, Any]) -> tuple[list[Any], Any]:
+def _mmlu_prox(row: Row) -> tuple[Any, list[Any], Any]:
     """The options up to the first null; `answer_index` holds, and `answer` must not contradict it."""
     numbers = sorted(int(name.removeprefix("option_")) for name in row if re.fullmatch(r"option_\d+", name))
     options = [row[f"option_{number}"] for number in numbers]
@@ -42,13 +44,13 @@ def _mmlu_prox(row: Mapping[str, Any]) -> tuple[list[Any], Any]:
     answer, letter = row["answer_index"], row.get("answer")
     if letter is not None and _letter_index(letter) != answer:
         raise Unusable("answer and answer_index disagree")
-    return options, answer
+    return row["question"], options, answer
 
 
-def _mmlu(row: Mapping[str, Any]) -> tuple[list[Any], Any]:
+def _mmlu(row: Row) -> tuple[Any, list[Any], Any]:
     if not isinstance(row["choices"], list | None):
         raise Unusable("choices that are no list")
-    return row["choices"] or [], row["answer"]
+    return row["question"], row["choices"] or [], row["answer"]
 
 
 def _letter_index(letter: Any) -> int | None:
@@ -65,6 +67,7 @@ BENCHMARK_LAYOUTS = _layouts(
         name="global_mmlu",
         columns=("sample_id", "question", "option_a", "option_b", "option_c", "option_d", "answer"),
         read=_global_mmlu,
+        most_options=4,
         id="sample_id",
         category="subject_category",
     ),
@@ -72,7 +75,8 @@ BENCHMARK_LAYOUTS = _layouts(
         name="mmlu_prox",
         columns=("question_id", "question", "option_0", "option_1", "answer_index"),
         read=_mmlu_prox,
+        most_options=10,
         id="question_id",
     ),
-    BenchmarkLayout(name="mmlu", columns=("question", "choices", "answer"), read=_mmlu, id=None),
+    BenchmarkLayout(name="mmlu", columns=("question", "choices", "answer"), read=_mmlu, most_options=4, id=None),
 )

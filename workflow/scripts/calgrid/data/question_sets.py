@@ -41,10 +41,11 @@ def question(row: Mapping[str, Any], layout: str) -> dict[str, Any]:
 
     Raises Unusable with the reason.
     """
-    options, answer = BENCHMARK_LAYOUTS[layout].read(row)
-    if not all(isinstance(text, str | None) for text in (row["question"], *options)):
+    record = BENCHMARK_LAYOUTS[layout]
+    text, options, answer = record.read(row)
+    if not all(isinstance(part, str | None) for part in (text, *options)):
         raise Unusable("a question or option that is no text")
-    if not (row["question"] or "").strip():
+    if not (text or "").strip():
         raise Unusable("empty question")
     if len(options) < 2:
         raise Unusable("fewer than 2 options")
@@ -54,18 +55,17 @@ def question(row: Mapping[str, Any], layout: str) -> dict[str, Any]:
         raise Unusable("empty option")
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(options):
         raise Unusable("answer is none of the options")
-    category = row.get(BENCHMARK_LAYOUTS[layout].category)
     sensitivity = row.get("cultural_sensitivity_label")
     topics = {
-        "subject": row.get("subject") or None,
-        "category": category or None,
+        "subject": row.get(record.subject) or None,
+        "category": row.get(record.category) or None,
         "cultural_sensitivity": None if sensitivity == "-" else sensitivity or None,
     }
     if not all(isinstance(topic, str | None) for topic in topics.values()):
         raise Unusable("a subject, category or label that is no text")
     return {
         **topics,
-        "question": row["question"],
+        "question": text,
         "options": options,
         "answer": answer,
     }
@@ -77,9 +77,10 @@ def question_ids(dataset: "Dataset", layout: str, split: str) -> list[str]:
     MMLU has no ids. They become subject/split/row within the subject, which is how Global-MMLU names the same
     questions (all 285 of the dev split agree).
     """
-    if (column := BENCHMARK_LAYOUTS[layout].id) is not None:
-        return ["" if value is None else str(value) for value in dataset[column]]
-    subjects = dataset["subject"] if "subject" in dataset.column_names else [None] * len(dataset)
+    record = BENCHMARK_LAYOUTS[layout]
+    if record.id is not None:
+        return ["" if value is None else str(value) for value in dataset[record.id]]
+    subjects = dataset[record.subject] if record.subject in dataset.column_names else [None] * len(dataset)
     rows_before: Counter[str] = Counter()
     ids = []
     for subject in subjects:

@@ -5,6 +5,7 @@ repository.
 """
 
 import argparse
+import glob
 import heapq
 import json
 import logging
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from calgrid.errors import UserError
 from calgrid.store import files
 from calgrid.store.versions import PREPARE_VERSION
+from calgrid.vocabulary import MAX_REJECTED_SHARE
 
 if TYPE_CHECKING:  # both are slow to import, and `--help` needs neither
     import polars as pl
@@ -95,7 +97,7 @@ def add_flags(parser: argparse.ArgumentParser, split: str, layouts: Iterable[str
     parser.add_argument(
         "--max-rejected-share",
         type=share,
-        default=0.01,
+        default=MAX_REJECTED_SHARE,
         metavar="SHARE",
         help="refuse the data set if more of its rows can't be used (default: %(default)s)",
     )
@@ -189,6 +191,8 @@ def _address(source: Source) -> str:
     folder = Path(source.path or "").resolve()
     if not folder.is_dir():
         raise UserError(f"path: no such folder {source.path!r}; correct it, or give a Hub id instead (`hub`, --hub)")
+    if glob.escape(str(folder)) != str(folder):  # it would find nothing there, or the files of other folders
+        raise UserError(f"path: {folder}: `datasets` takes *, ? and [ in a path for a pattern; move this folder")
     return str(folder)
 
 

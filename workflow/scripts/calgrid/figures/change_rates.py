@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 CELL = {"width": 38, "height": 15}  # pixels, of one number
 FULL_COLOR = 1.0  # the change rate, of either sign, from which the colour no longer changes
-SCALE = ("#0072B2", "#f4f4f4", "#D55E00")  # better, unchanged, worse
 
 
 def chart(rates: pl.DataFrame, benchmark: str, language: str | None = None) -> "alt.VConcatChart":
@@ -70,7 +69,9 @@ def _panel(rows: pl.DataFrame, names: Sequence[str], *, first: bool, heads: bool
     data = alt.Chart(alt.InlineData(values=values.to_dicts()))
     color = alt.Color(
         "change_rate:Q",
-        scale=alt.Scale(domain=[-FULL_COLOR, 0, FULL_COLOR], range=list(SCALE), clamp=True, interpolate="lab"),
+        scale=alt.Scale(
+            domain=[-FULL_COLOR, 0, FULL_COLOR], range=list(theme.DIVERGING), clamp=True, interpolate="lab"
+        ),
         legend=None,
     )
     ink = alt.Color("strong:N", scale=alt.Scale(domain=[False, True], range=[theme.INK, "white"]), legend=None)

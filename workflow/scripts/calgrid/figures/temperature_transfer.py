@@ -190,7 +190,7 @@ def _panel(
             text = f"{tier} resource" if tiers.count(tier) * step > WORDY else tier
             head = one.mark_text(text=text, fontSize=9, color=theme.GREY, align="left", baseline="top", dx=4, dy=4)
             layers.append(head.encode(x=alt.value(place * step), y=alt.value(0)))
-    spread = data.mark_rule(color="#d6d6d6").encode(
+    spread = data.mark_rule(color=theme.PALE).encode(
         x=x, y=alt.Y("min(ece):Q", scale=y_scale, axis=y_axis), y2=alt.Y2("max(ece):Q")
     )
     layers.append(spread)  # holds the points of one language together

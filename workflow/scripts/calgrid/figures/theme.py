@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # altair takes most of a second to import
 INK = "#222222"
 GREY = "#555555"
 FAINT = "#8a8a8a"
+PALE = "#d6d6d6"
 
 # Languages are drawn by English names and codes; names of models, data sets and categories as the user wrote them. The
 # families after the first ones have the letters of those: an SVG keeps text as text, so its viewer needs a font with
@@ -48,6 +49,7 @@ STYLES = (
 )
 DIAGONAL = Style(FAINT, "", (1, 0))
 SEQUENTIAL = "blues"  # one hue, from light to dark: the same order in grey
+DIVERGING = ("#0072B2", "#f4f4f4", "#D55E00")  # better, unchanged, worse
 FORMATS = (".svg", ".png")
 
 

@@ -1,58 +1,79 @@
-"""The frame of every HTML page: one self-contained file, whose reader's browser asks for nothing outside it."""
+"""The frame of every HTML page: one self-contained file, whose reader's browser asks for nothing outside it.
+
+A page is a jinja2 template with its style and its script as files beside the module that fills it. Templates escape
+whatever they print. `Markup` alone is printed as it is, and it is made here alone: of what a template made, of a style
+or script of our own, and of JSON that may stand within a `script` element.
+"""
 
 import base64
 import json
+from functools import cache, partial
 from hashlib import sha256
-from html import escape
+from pathlib import Path
 from typing import Any
 
-# --gap: at either side of a cell. What is wider than the window scrolls: the last two backgrounds are shadows at
-# its edges, which the first two hide where there is nothing more.
-STYLE = """
-:root { --gap: .6rem; } @media (max-width: 30rem) { :root { --gap: .28rem; } }
-body { font: 15px/1.45 "Liberation Sans", Arial, Helvetica, "DejaVu Sans", "Noto Sans", sans-serif; color: #222;
-  background: #fff; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem; } a { color: #0a5a94; }
-.wide { overflow-x: auto; background-repeat: no-repeat; background-attachment: local, local, scroll, scroll;
-  background-position: left, right, left, right; background-size: 2rem 102%, 2rem 102%, .8rem 100%, .8rem 100%;
-  background-image: linear-gradient(90deg, #fff 40%, #fff0), linear-gradient(-90deg, #fff 40%, #fff0),
-    linear-gradient(90deg, #0004, #0000), linear-gradient(-90deg, #0004, #0000); }
-img { max-width: 100%; height: auto; } figure { margin: 0; }
-@media print { nav { display: none; } .wide { background: none; } table, figure { break-inside: avoid; } }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0 1rem; }
-th, td { text-align: right; } summary { cursor: pointer; padding: .15rem 0; } pre { white-space: pre-wrap; }
-""".strip()
-# A browser then refuses whatever a name might smuggle in: every request, and every script but the page's own.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-DATA = "data"  # the id of the element that holds the script's data
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+FOLDER = Path(__file__).parent
 
 
-def page(title: str, style: str, body: str, script: str = "", data: Any = None) -> str:
+def page(module: str, template: str, title: str, script: str = "", data: Any = None, **values: Any) -> str:
     """A whole page.
 
     Args:
+        module: `__file__` of the module that the template lies beside.
+        template: name of a template that extends `frame.html`.
         title: plain text; the page's first heading too.
-        style: CSS after `STYLE`.
-        body: HTML under the first heading; whatever comes from data is escaped in it.
-        script: JavaScript that runs at the page's end; without it the page allows none.
-        data: what the script reads, as JSON, from the element with the id `DATA`.
+        script: name of a file beside the template, which runs at the page's end; without it the page allows none.
+        data: what the script reads, as JSON, from the element with the id `data`.
+        values: what the template prints: plain data.
     """
-    policy, end = POLICY, ""
-    if script:
-        source = f"\n{script.strip()}\n"
-        # `blob:`, images that the script makes of what the page holds
-        digest = base64.b64encode(sha256(source.encode()).digest()).decode()
-        policy += f"; script-src 'sha256-{digest}'; img-src blob:"
-        end = f'<script type="application/json" id="{DATA}">{script_data(data)}</script>\n<script>{source}</script>\n'
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{STYLE}\n{style.strip()}\n</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n{body}\n{end}</body>\n</html>\n"
+    source = Markup(f"\n{text(Path(module).parent, script).strip()}\n") if script else ""
+    frame = {
+        "title": title,
+        "script": source,
+        "script_hash": base64.b64encode(sha256(source.encode()).digest()).decode(),
+        "data": script_data(data),
+    }
+    return environment(Path(module).parent).get_template(template).render(**frame, **values)
+
+
+def fragment(module: str, template: str, **values: Any) -> Markup:
+    """A part of a page, to be printed by a template of it; arguments as for `page`."""
+    return Markup(environment(Path(module).parent).get_template(template).render(**values))
+
+
+def style(module: str, name: str) -> Markup:
+    """A style that lies beside a module, to be printed by a template of another."""
+    return text(Path(module).parent, name)
+
+
+@cache
+def environment(folder: Path) -> Environment:
+    """Of the templates in a folder, which may extend and include those beside them and those of the frame.
+
+    Templates print a style by `text("page.css")`.
+    """
+    made = Environment(
+        loader=FileSystemLoader([folder, FOLDER]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    made.globals["text"] = partial(text, folder)
+    return made
 
 
-def script_data(data: Any) -> str:
+def text(folder: Path, name: str) -> Markup:
+    """A style or script of our own, from a template's folder or the frame's."""
+    found = next(path for path in (folder / name, FOLDER / name) if path.is_file())
+    return Markup(found.read_text(encoding="utf-8").strip())
+
+
+def script_data(data: Any) -> Markup:
     """JSON that may stand within a `script` element: no text in it ends the element."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    words = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Markup(words.replace("<", "\\u003c"))

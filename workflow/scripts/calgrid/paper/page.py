@@ -1,10 +1,11 @@
 """The page of a reproduction."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import polars as pl
+from markupsafe import Markup
 
 from calgrid.languages import language_name
 from calgrid.pages import frame
@@ -14,19 +15,39 @@ from calgrid.paper.published import ARM, CONFIDENCE_METHOD, N_BINS, PRINTED_METR
 from calgrid.tables.contents import DIGITS
 from calgrid.vocabulary import ALL, BASE, MEAN, POOLED
 
+# One statement each: of a program's files those alone count that it reaches (`store.program_hash`).
+PAGE = "page.html"
+STYLE = "page.css"
+COVERS = "covers.html"
+COVERAGE = "coverage.html"
+CLAIMS = "claims.html"
 HEADS: Mapping[str, str] = {"accuracy": "Accuracy", "entropy": "Entropy", "ece": "ECE", "rms_gce": "RMS"}
 AGGREGATIONS: Mapping[str, str] = {POOLED: "ours: all questions pooled", MEAN: "ours: mean over languages"}
 NOT_COVERED = "not covered"
-STYLE = """
-h3 { font-size: 1rem; margin: 1.2rem 0 .4rem; }
-table { font-size: .85rem; }
-th, td { padding: .15rem var(--gap); white-space: nowrap; }
-th { border-bottom: 1px solid #888; } td { border-bottom: 1px solid #ececec; }
-.name, .words { text-align: left; } .words { white-space: normal; } .first { border-left: 1px solid #bbb; }
-.outside { font-weight: bold; } .none { color: #6b6b6b; }
-.yes::before { content: "\\2713 "; } .no::before { content: "\\2717 "; }
-details details { margin-left: 1rem; }
-"""
+
+Head = tuple[str, str]  # text and kind, as of a cell
+
+
+class TableCell(NamedTuple):
+    """One cell of a table."""
+
+    text: str
+    kind: str = ""  # classes that page.css gives a look
+    columns: int = 1  # that it spans
+
+
+Table = tuple[Sequence[Head], Sequence[Sequence[TableCell]]]  # heads and rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the printed tables, that opens by a click: one table, or parts of its own."""
+
+    title: str
+    covered: str  # how many of its printed numbers
+    printed: str
+    table: Table | None = None
+    parts: Sequence["Part"] = ()
 
 
 def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
@@ -36,154 +57,137 @@ def page(cells: pl.DataFrame, found: Iterable[Finding]) -> str:
         cells: `reproduction.compare`.
         found: what is known of the printed numbers by themselves (`consistency.findings`).
     """
-    parts = [
-        *coverage(cells),
-        "<h2>The paper's claims</h2>",
-        *claims_weighed(cells),
-        "<h2>Known of the printed tables</h2>",
-        "<p>Computed from the printed numbers alone by <code>workflow/scripts/check_paper.py</code>; explained in "
-        "<code>docs/paper.md</code>.</p>",
-        *(
-            f"<details><summary>{escape(finding.title)}</summary>"
-            f"<pre>{escape(chr(10).join(finding.lines))}</pre></details>"
-            for finding in found
-        ),
-        "<h2>Cell by cell</h2>",
-        "<p>p: printed; d: ours - printed, with our interval, <strong>bold</strong> where the printed number lies "
-        "outside it. The overall numbers of MMLU-ProX follow from no average of its languages, so two of ours stand "
-        "beside each.</p>",
-        *_tables(cells),
-    ]
-    return frame.page("A run against the paper's printed numbers", STYLE, "\n".join(part for part in parts if part))
+    return frame.page(
+        __file__,
+        PAGE,
+        "A run against the paper's printed numbers",
+        coverage=coverage(cells),
+        claims=claims_weighed(cells),
+        found=list(found),
+        parts=list(_parts(cells)),
+    )
 
 
-def covers(count: str, cells: pl.DataFrame, more: str = "") -> str:
+def style() -> Markup:
+    """The style of the page and its parts."""
+    return frame.style(__file__, STYLE)
+
+
+def covers(cells: pl.DataFrame, covered: str, more: str = "") -> Markup:
     """A sentence of how many of the printed numbers a run covers; `more`: plain text at its end."""
     printed = reproduction.summary(cells)["printed"][0]
-    return (
-        f"<p>This run covers <strong>{count} of the {printed:,} numbers</strong> that the tables of <em>Investigating "
-        f"the Multilingual Calibration Effects of Language Model Instruction-Tuning</em> print{escape(more)}.</p>"
-    )
+    return frame.fragment(__file__, COVERS, covered=covered, printed=f"{printed:,}", more=more)
 
 
-def coverage(cells: pl.DataFrame) -> list[str]:
+def coverage(cells: pl.DataFrame) -> Markup:
     """How much of the paper a run covers, and how near it is; `cells` as for `page`."""
     total = reproduction.summary(cells).row(0, named=True)
-    words = (
-        f"<p>Confidence: {escape(CONFIDENCE_METHOD)}; ECE over {N_BINS} equal-width bins; RMS: the variant that fits "
-        "the printed column (<code>rms_gce</code>). Interval: 95 %, bootstrap, of this run's value.</p>"
+    sizes = cells.filter("covered", pl.col("aggregation") != MEAN, metric=PRINTED_METRICS["rms"])
+    other = sizes.filter((pl.col("n_questions") / pl.col("printed_n_questions") - 1).abs() > 0.05)
+    heads, rows = _summary(cells)
+    return frame.fragment(
+        __file__,
+        COVERAGE,
+        covered=f"{total['covered']:,}",
+        printed=f"{total['printed']:,}",
+        more="",
+        confidence=CONFIDENCE_METHOD,
+        n_bins=N_BINS,
+        reasons=[(reason, f"{n:,}") for reason, n in reproduction.reasons(cells)],
+        heads=heads,
+        rows=rows,
+        n_other=f"{len(other):,}" if len(other) else "",
+        n_sizes=f"{len(sizes):,}",
     )
-    return [covers(f"{total['covered']:,}", cells), words, _reasons(cells), _summary(cells)]
 
 
-def claims_weighed(cells: pl.DataFrame) -> list[str]:
+def claims_weighed(cells: pl.DataFrame) -> Markup:
     """The paper's claims on the printed numbers and on the run's; `cells` as for `page`."""
-    words = (
-        "<p>Each counted over languages: on all printed rows, on the printed rows that this run covers, and on this "
-        "run's own. They agree where the claim holds on the last two alike, or on neither.</p>"
+    compared = reproduction.compare_claims(cells)
+    names = _heads("Claim", "Benchmark", "All printed rows", "Those covered", "This run", "Agree")
+    by_arm = []
+    for row in compared.filter(pl.col("model") != ALL).iter_rows(named=True):
+        claim, benchmark, *rest = _claim_row(row)
+        by_arm.append([claim, benchmark, TableCell(row["model"], "name"), TableCell(row["sft"], "name"), *rest])
+    return frame.fragment(
+        __file__,
+        CLAIMS,
+        heads=names,
+        together=[_claim_row(row) for row in compared.filter(model=ALL).iter_rows(named=True)],
+        arm_heads=[*names[:2], *_heads("Model", "SFT set"), *names[2:]],
+        by_arm=by_arm,
     )
-    return [words, *_claims(reproduction.compare_claims(cells))]
 
 
-def _reasons(cells: pl.DataFrame) -> str:
-    missing = reproduction.reasons(cells)
-    if not missing:
-        return ""
-    items = "".join(f"<li>{count:,}: {escape(reason)}</li>" for reason, count in missing)
-    return f"<p>Not covered:</p><ul>{items}</ul>"
+def _heads(*texts: str) -> list[Head]:
+    return [(text, "name") for text in texts]
 
 
-def _summary(cells: pl.DataFrame) -> str:
-    heads = ["Metric", "Printed", "Covered", "With interval", "Inside it", "Mean of ours - printed", "Mean of its size"]
+def _summary(cells: pl.DataFrame) -> Table:
+    heads = ["Printed", "Covered", "With interval", "Inside it", "Mean of ours - printed", "Mean of its size"]
     rows = []
     for row in reproduction.summary(cells).iter_rows(named=True):
         if row["metric"] == ALL:
             continue
         counts = [f"{row[name]:,}" for name in ("printed", "covered", "with_interval", "inside")]
         means = [_signed(row["difference"]), _number(row["absolute_difference"])]
-        rows.append([_cell(HEADS[row["metric"]], "name"), *map(_cell, [*counts, *means])])
-    sizes = cells.filter("covered", pl.col("aggregation") != MEAN, metric=PRINTED_METRICS["rms"])
-    other = sizes.filter((pl.col("n_questions") / pl.col("printed_n_questions") - 1).abs() > 0.05)
-    note = (
-        f"<p>RMS and, less so, ECE depend on the number of questions: in {len(other):,} of the {len(sizes):,} covered "
-        "rows this run has another number than the paper (by more than 5 %).</p>"
-        if len(other)
-        else ""
-    )
-    return _table([_head(heads[0], "name"), *map(_head, heads[1:])], rows) + note
+        rows.append([TableCell(HEADS[row["metric"]], "name"), *map(TableCell, [*counts, *means])])
+    return [*_heads("Metric"), *((text, "") for text in heads)], rows
 
 
-def _claims(compared: pl.DataFrame) -> Iterable[str]:
-    heads = [_head(name, "name") for name in ("Claim", "Benchmark", "All printed rows", "Those covered", "This run")]
-    heads.append(_head("Agree", "name"))
-    together = compared.filter(model=ALL)
-    yield _table(heads, [_claim_row(row, claims.CLAIMS[row["claim"]].text) for row in together.iter_rows(named=True)])
-    arms = [*heads[:2], _head("Model", "name"), _head("SFT set", "name"), *heads[2:]]
-    rows = []
-    for row in compared.filter(pl.col("model") != ALL).iter_rows(named=True):
-        claim, benchmark, *rest = _claim_row(row, claims.CLAIMS[row["claim"]].text)
-        rows.append([claim, benchmark, _cell(row["model"], "name"), _cell(row["sft"], "name"), *rest])
-    yield f"<details><summary>By model and SFT set</summary>{_table(arms, rows)}</details>"
-
-
-def _claim_row(row: Mapping[str, Any], text: str) -> list[str]:
+def _claim_row(row: Mapping[str, Any]) -> list[TableCell]:
     sides = [_claim_side(row, side) for side in ("printed", "same", "ours")]
     if row["agree"] is None:
-        agree = _cell(NOT_COVERED if row["ours_n"] is None else "no test possible", "name none")
+        agree = TableCell(NOT_COVERED if row["ours_n"] is None else "no test possible", "name none")
     else:
-        agree = _cell("yes" if row["agree"] else "no", "name " + ("yes" if row["agree"] else "no outside"))
-    return [_cell(text, "words"), _cell(row["benchmark"], "name"), *sides, agree]
+        agree = TableCell("yes" if row["agree"] else "no", "name yes" if row["agree"] else "name no outside")
+    return [TableCell(claims.CLAIMS[row["claim"]].text, "words"), TableCell(row["benchmark"], "name"), *sides, agree]
 
 
-def _claim_side(row: Mapping[str, Any], side: str) -> str:
+def _claim_side(row: Mapping[str, Any], side: str) -> TableCell:
     if row[f"{side}_n"] is None:
-        return _cell(NOT_COVERED, "name none")
+        return TableCell(NOT_COVERED, "name none")
     values = {name: row[f"{side}_{name}"] for name in ("n", "result", "mean_change", "holds")}
     words = describe({**values, "model": row["model"]}, claims.CLAIMS[row["claim"]])
     holds = {True: "holds: ", False: "does not hold: ", None: ""}[values["holds"]]
-    return _cell(holds + words, "words")
+    return TableCell(holds + words, "words")
 
 
-def _tables(cells: pl.DataFrame) -> Iterable[str]:
-    """A part a benchmark's language tables, and one for the overall table."""
+def _parts(cells: pl.DataFrame) -> Iterable[Part]:
+    """One part for the overall table, and one for each benchmark's language tables."""
     overall = cells.filter(language=ALL)
-    yield _details(f"Table {overall['table'][0]}: overall", [_printed_table(overall, with_benchmark=True)], overall)
+    yield _part(f"Table {overall['table'][0]}: overall", overall, table=_printed_table(overall, with_benchmark=True))
     languages = cells.filter(pl.col("language") != ALL)
     for (benchmark,), part in languages.group_by("benchmark", maintain_order=True):
         tables = [
-            _details(f"Table {table}: {language_name(language)}", [_printed_table(rows, with_benchmark=False)], rows)
+            _part(f"Table {table}: {language_name(language)}", rows, table=_printed_table(rows, with_benchmark=False))
             for (table, language), rows in part.group_by("table", "language", maintain_order=True)
         ]
-        yield _details(f"{benchmark}: a table a language", tables, part)
+        yield _part(f"{benchmark}: a table a language", part, parts=tables)
 
 
-def _details(title: str, parts: Sequence[str], cells: pl.DataFrame) -> str:
+def _part(title: str, cells: pl.DataFrame, table: Table | None = None, parts: Sequence[Part] = ()) -> Part:
     once = cells.filter(pl.col("aggregation") != MEAN)
-    count = f"{once['covered'].sum():,} of {len(once):,} covered"
-    return (
-        f"<details><summary>{escape(title)} <span class=none>({count})</span></summary>\n"
-        + "\n".join(parts)
-        + "</details>"
-    )
+    return Part(title, f"{once['covered'].sum():,}", f"{len(once):,}", table, parts)
 
 
-def _printed_table(cells: pl.DataFrame, *, with_benchmark: bool) -> str:
-    """A row a printed row (and a second one where two of ours stand beside it)."""
+def _printed_table(cells: pl.DataFrame, *, with_benchmark: bool) -> Table:
+    """One row for each printed row (and a second one where two of ours stand beside it)."""
     names = (["benchmark"] if with_benchmark else []) + ARM
-    heads = [_head(name, "name") for name in names]
+    heads = _heads(*names)
     for head in HEADS.values():
-        heads += [_head(f"{head} p", "first"), _head("ours"), _head("d [interval]")]
+        heads += [(f"{head} p", "first"), ("ours", ""), ("d [interval]", "")]
     rows = []
     for _, part in cells.group_by("aggregation", "benchmark", *ARM, maintain_order=True):
         row = part.row(0, named=True)
-        shown = [_cell("" if row["sft"] == BASE and name == "smoothing" else row[name], "name") for name in names]
+        shown = [TableCell("" if row["sft"] == BASE and name == "smoothing" else row[name], "name") for name in names]
         for cell in part.iter_rows(named=True):
             shown += _three(cell)
         notes = [AGGREGATIONS[row["aggregation"]]] if row["benchmark"] in _twice(cells) else []
         notes += [f"printed as {row['printed_as']}"] if row["printed_as"] else []
         notes += [f"{NOT_COVERED}: {reason}" for reason in part["why_not"].unique(maintain_order=True) if reason]
-        rows.append([*shown, _cell("; ".join(notes), "name none")])
-    return _table([*heads, _head("", "name")], rows)
+        rows.append([*shown, TableCell("; ".join(notes), "name none")])
+    return [*heads, *_heads("")], rows
 
 
 def _twice(cells: pl.DataFrame) -> set[str]:
@@ -191,16 +195,13 @@ def _twice(cells: pl.DataFrame) -> set[str]:
     return set(cells.filter(aggregation=MEAN)["benchmark"])
 
 
-def _three(cell: Mapping[str, Any]) -> list[str]:
-    printed = _cell(_number(cell["printed"]), "first")
+def _three(cell: Mapping[str, Any]) -> list[TableCell]:
+    printed = TableCell(_number(cell["printed"]), "first")
     if not cell["covered"]:
-        return [printed, f'<td class="none" colspan=2>{NOT_COVERED}</td>']
+        return [printed, TableCell(NOT_COVERED, "none", columns=2)]
     interval = "" if cell["low"] is None else f" [{_number(cell['low'])}, {_number(cell['high'])}]"
-    return [
-        printed,
-        _cell(_number(cell["ours"])),
-        _cell(_signed(cell["difference"]) + interval, "outside" if cell["inside"] is False else ""),
-    ]
+    outside = "outside" if cell["inside"] is False else ""
+    return [printed, TableCell(_number(cell["ours"])), TableCell(_signed(cell["difference"]) + interval, outside)]
 
 
 def _number(value: float | None) -> str:
@@ -209,20 +210,3 @@ def _number(value: float | None) -> str:
 
 def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.{DIGITS}f}"
-
-
-def _cell(text: str, kind: str = "") -> str:
-    return f"<td{_kind(kind)}>{escape(text)}</td>"
-
-
-def _head(text: str, kind: str = "") -> str:
-    return f"<th{_kind(kind)}>{escape(text)}</th>"
-
-
-def _kind(kind: str) -> str:
-    return f' class="{kind}"' if kind else ""
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    body = "\n".join("<tr>" + "".join(row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table>\n<tr>{"".join(heads)}</tr>\n{body}\n</table></div>'

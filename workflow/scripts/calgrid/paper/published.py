@@ -69,7 +69,7 @@ def long(rows: pl.DataFrame) -> pl.DataFrame:
 def _read(path: Path) -> pl.DataFrame:
     """A CSV file with checked columns and numbers, and the column `line`."""
     try:
-        text = pl.read_csv(path, infer_schema=False).fill_null("")
+        text = pl.read_csv(path, infer_schema=False, glob=False).fill_null("")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; restore data/paper from the project's repository") from None
     except pl.exceptions.PolarsError as error:

@@ -159,7 +159,7 @@ def _why_not(ours: pl.DataFrame, partly: pl.Expr) -> pl.Expr:
 def read_cells(path: Path) -> pl.DataFrame:
     """What `compare` returned, from the CSV file of it; a run may cover nothing, so that columns are empty."""
     try:
-        return pl.read_csv(path, schema_overrides=CSV_SCHEMA).select(COLUMNS)
+        return pl.read_csv(path, schema_overrides=CSV_SCHEMA, glob=False).select(COLUMNS)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the stage that writes it has not run") from None
     except pl.exceptions.PolarsError as error:

@@ -12,12 +12,12 @@ from typing import Any
 from calgrid.config import grid
 from calgrid.config.check import Config
 from calgrid.config.sections import Model
+from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
 from calgrid.models.shape import Shape, Work
 from calgrid.store import paths
 from calgrid.store.files import read_json
 from calgrid.vocabulary import CONTENT_FREE
 
-OPTIONS = {"global_mmlu": 4, "mmlu": 4, "mmlu_prox": 10}  # a question has at most, by layout
 # Shares measured on real rows with Mistral's tokenizer: docs/plan.md.
 SUPERVISED = 0.6  # of a conversation's tokens
 SCORED = 0.25  # positions of the LM head, of a question's tokens
@@ -122,7 +122,7 @@ class Sizes:
 
     def options(self, benchmark: str) -> int:
         """Options of a question, at most."""
-        return OPTIONS[self.config.benchmarks[paths.configured(benchmark)].layout]
+        return BENCHMARK_LAYOUTS[self.config.benchmarks[paths.configured(benchmark)].layout].most_options
 
     def shard_questions(self, benchmark: str, shard: str) -> float:
         return sum(self.questions(benchmark, language) for language in grid.shards(self.config, benchmark)[shard])

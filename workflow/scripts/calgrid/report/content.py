@@ -127,7 +127,7 @@ def _arms(
         if (*arm, codes[0]) not in parts:
             raise UserError(
                 f"no bins of model {model}, SFT set {name}, smoothing {smoothing} for benchmark {benchmark}; "
-                "make them again (reliability_bins.py)"
+                "make them again (bin_reliability.py)"
             )
         yield {
             "model": models.index(model),

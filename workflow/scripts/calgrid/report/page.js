@@ -1,6 +1,6 @@
 // The report's reliability diagram: drawn from the numbers in the page, for the benchmark, language, model and SFT set
 // that are chosen. The choice stands in the address, so that it can be sent. Names reach the page as text alone, never
-// as HTML. `calgrid.report.diagrams` says what the numbers are; `calgrid.panels` draws the same for print.
+// as HTML. `calgrid.report.content` says what the numbers are; `calgrid.figures.panels` draws the same on paper.
 "use strict";
 {
   const SVG = "http://www.w3.org/2000/svg";

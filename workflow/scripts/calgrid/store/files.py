@@ -1,8 +1,9 @@
 """Writing and reading artifacts: whole or not at all, and with their provenance.
 
 Every output is written under a temporary name in its own folder and then renamed, so that no reader
-ever meets half a file. Parquet files carry a JSON record of how they were made in their metadata. What is
-read is checked against its seal (`store.seals`).
+ever meets half a file. Temporary names begin with a dot and have an ending of their own: `scores/**/*.parquet`
+matches none. Parquet files carry a JSON record of how they were made in their metadata. What is read is checked
+against its seal (`store.seals`).
 """
 
 import json
@@ -35,14 +36,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place if the block succeeds.
 
     The block may create a file or a folder at the yielded path. A folder that stood at `path` is replaced.
-    The suffix is kept, since libraries choose the format by it. What a killed process left behind is removed.
+    What a killed process left behind is removed.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".tmp-{glob_escape(platform.node())}-*-{glob_escape(path.name)}"):
-        if abandoned(stale):
-            _remove(stale)
-    temporary = path.with_name(f".tmp-{platform.node()}-{os.getpid()}-{path.name}")
+    temporary = temporary_for(path)
     try:
         yield temporary
         if temporary.is_dir():
@@ -51,6 +48,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         _remove(temporary)
+
+
+def temporary_for(path: Path) -> Path:
+    """Where this process writes what is to be renamed to `path`; what killed ones left there is removed.
+
+    It ends in `.part`, whatever `path` ends in: who writes to it says the format.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for stale in path.parent.glob(f".tmp-{glob_escape(platform.node())}-*-{glob_escape(path.name)}.part"):
+        if abandoned(stale):
+            _remove(stale)
+    return path.with_name(f".tmp-{platform.node()}-{os.getpid()}-{path.name}.part")
 
 
 def abandoned(temporary: Path) -> bool:

@@ -4,6 +4,8 @@ Snakemake knows nothing of the jobs that a killed start of it left running, and 
 side. So an expensive job holds a lease while it computes: a small file beside its result, whose modification time its
 holder sets anew every few seconds. Not a lock of the file system: between nodes, those of network file systems hold on
 some clusters and not on others. A holder whose beat stops is dead, and its lease is taken over.
+
+A lease's name begins with a dot and ends in `.lease`, so that who reads results meets none.
 """
 
 import json
@@ -31,7 +33,13 @@ SECONDS_VARIABLE = "CALGRID_LEASE_SECONDS"  # another value for STALE_SECONDS, w
 def path_of(result: str | Path) -> Path:
     """Where the lease of a result lies."""
     result = Path(result)
-    return result.with_name(f".running-{result.name}")
+    return result.with_name(f".running-{result.name}.lease")
+
+
+def abandoned(lease: Path) -> bool:
+    """Whether a lease was left behind by a process of this machine that is no more."""
+    found = _read(lease)
+    return found is not None and _dead(found[0])
 
 
 @contextmanager
@@ -45,7 +53,7 @@ def held(result: str | Path, work: Any) -> Iterator[bool]:
         work: what shapes the result; plain JSON.
     """
     stale = float(os.environ.get(SECONDS_VARIABLE, STALE_SECONDS))
-    lease = _Lease(path_of(result), work, stale, beat=BEAT_SECONDS * stale / STALE_SECONDS)
+    lease = _Lease(Path(result), work, stale, beat=BEAT_SECONDS * stale / STALE_SECONDS)
     before = lease.take()
     try:
         yield before is not None and before.get("work") == lease.me["work"] and Path(result).exists()
@@ -54,8 +62,8 @@ def held(result: str | Path, work: Any) -> Iterator[bool]:
 
 
 class _Lease:
-    def __init__(self, path: Path, work: Any, stale: float, beat: float) -> None:
-        self.path, self.stale, self.beat = path, stale, beat
+    def __init__(self, result: Path, work: Any, stale: float, beat: float) -> None:
+        self.result, self.path, self.stale, self.beat = result, path_of(result), stale, beat
         self.me: dict[str, Any] = {
             "host": platform.node(),
             "pid": os.getpid(),
@@ -68,7 +76,6 @@ class _Lease:
 
     def take(self) -> Mapping[str, Any] | None:
         """Wait until nobody else has it; returns who had it last, if this process waited."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         waited_for: Mapping[str, Any] | None = None
         seen, seen_at = None, 0.0
         while not self._create():
@@ -83,9 +90,7 @@ class _Lease:
                 self._remove(holder)
                 continue
             if waited_for is None or waited_for.get("token") != holder.get("token"):
-                log.info(
-                    "%s is computing %s already; waiting for it", _who(holder), self.path.name.removeprefix(".running-")
-                )
+                log.info("%s is computing %s already; waiting for it", _who(holder), self.result.name)
             waited_for = holder
             time.sleep(min(self.beat, 1.0))
         threading.Thread(target=self._beats, daemon=True).start()
@@ -97,7 +102,7 @@ class _Lease:
 
     def _create(self) -> bool:
         """Make the file with its content in one step, unless there is one."""
-        temporary = self.path.with_name(f".tmp-{self.me['host']}-{self.me['pid']}-{self.path.name}")
+        temporary = files.temporary_for(self.path)
         temporary.write_text(json.dumps(self.me), encoding="utf-8")
         try:
             os.link(temporary, self.path)

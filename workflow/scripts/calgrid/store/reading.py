@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from calgrid.cell import Cell
+from calgrid.cell import Cell, named_in
 from calgrid.errors import UserError
 from calgrid.store import files
 
@@ -23,17 +23,24 @@ def cell_of(path: str | Path) -> Cell:
 
 def benchmark_of(path: str | Path) -> str:
     """The benchmark that a file belongs to. Raises UserError if its path names none."""
-    for part in Path(path).parts:
-        if part.startswith("benchmark="):
-            return part.removeprefix("benchmark=")
-    raise UserError(f"{path}: no benchmark=... in this path; scores and metrics lie in benchmark=<benchmark>/<cell>")
+    found = named_in(path)
+    if "benchmark" not in found:
+        raise UserError(
+            f"{path}: no benchmark=... in this path; scores and metrics lie in benchmark=<benchmark>/<cell>"
+        )
+    return found["benchmark"]
+
+
+def scan(path: str | Path) -> pl.LazyFrame:
+    """One Parquet file, without what its path says: neither `*` nor `key=value` in it mean anything."""
+    return pl.scan_parquet(path, hive_partitioning=False, glob=False)
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
     """Columns and rows of one Parquet file, without what its path says. Raises UserError where it can't be read."""
     with files.reading_parquet(path) as sealed:
         if sealed:
-            rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
+            rows = scan(path)
         else:  # of another program, and perhaps damaged: polars then may panic, with a backtrace of its own
             import pyarrow.parquet
 
@@ -45,8 +52,8 @@ def check_place(path: str | Path) -> None:
     """Refuse a file whose provenance names another cell or benchmark than its path: it was put in another's place."""
     made_by = files.read_metadata(path)
     said = {**(made_by.get("cell") or {}), "benchmark": made_by.get("benchmark")}
-    for name, equals, here in (part.partition("=") for part in Path(path).with_suffix("").parts):
-        if equals and said.get(name, here) not in (here, None):
+    for name, here in named_in(Path(path).with_suffix("")).items():
+        if said.get(name, here) not in (here, None):
             raise UserError(
                 f"{path}: its provenance says {name} {said[name]!r}: a file of another place; delete it and run again"
             )

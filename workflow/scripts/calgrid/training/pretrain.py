@@ -17,19 +17,16 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     AutoTokenizer,
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
     LlamaTokenizer,
-    MistralConfig,
-    MistralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
 from calgrid.errors import UserError
+from calgrid.models.architectures import ARCHITECTURES
 from calgrid.models.shape import Shape
 from calgrid.store import files
 from calgrid.store.reading import read_table
@@ -178,11 +175,11 @@ def _beginning(bpe: Tokenizer, bos: str) -> processors.TemplateProcessing:
 def build_model(words: PreTrainedTokenizerFast, settings: Pretraining) -> PreTrainedModel:
     """A randomly initialised model: four attention heads, two of them to a key-value head, tied embeddings.
 
-    Gemma2 alternates windowed and full attention and caps its logits, Mistral has a window in every layer, Llama
-    neither, as in the originals.
+    The rest is as in the originals: Gemma2 alternates windowed and full attention and caps its logits, Mistral has a
+    window in every layer, Llama neither.
     """
+    architecture = ARCHITECTURES[settings.architecture]
     sizes = asdict(Shape.tiny(settings.architecture, len(words), settings.hidden_size, settings.layers))
-    del sizes["model_type"]
     shape: dict[str, Any] = {
         **sizes,
         "max_position_embeddings": POSITIONS,
@@ -190,12 +187,13 @@ def build_model(words: PreTrainedTokenizerFast, settings: Pretraining) -> PreTra
         "eos_token_id": words.eos_token_id,
         "pad_token_id": words.pad_token_id,
     }
-    if settings.architecture == "gemma2":
-        config = Gemma2Config(**shape, sliding_window=WINDOW, query_pre_attn_scalar=settings.hidden_size // 4)
-        return Gemma2ForCausalLM._from_config(config, attn_implementation="eager")  # sdpa lacks the cap
-    if settings.architecture == "mistral":
-        return MistralForCausalLM(MistralConfig(**shape, sliding_window=WINDOW))
-    return LlamaForCausalLM(LlamaConfig(**shape))
+    if architecture.windowed:
+        shape["sliding_window"] = WINDOW
+    config = AutoConfig.for_model(**shape)
+    if hasattr(config, "query_pre_attn_scalar"):
+        config.query_pre_attn_scalar = config.head_dim
+    attention = {"attn_implementation": "eager"} if architecture.caps_attention else {}  # sdpa lacks the cap
+    return AutoModelForCausalLM.from_config(config, **attention)
 
 
 def packed(texts: Sequence[str], words: PreTrainedTokenizerFast, settings: Pretraining) -> Iterator[torch.Tensor]:

@@ -12,6 +12,7 @@ from calgrid.cell import Cell
 from calgrid.config.sections import Benchmark, SftDataset
 from calgrid.errors import UserError
 from calgrid.store import files, paths
+from calgrid.store.reading import scan
 
 Reasons = Iterator[str]  # why an artifact is stale
 Value = TypeVar("Value")
@@ -49,13 +50,13 @@ def in_its_place(path: str, benchmark: str, cell: Cell) -> dict[str, Any]:
 def schema(path: str) -> Iterable[str]:
     """The columns of a file."""
     with files.reading_parquet(path):
-        return pl.read_parquet_schema(path)
+        return scan(path).collect_schema()
 
 
 def count_rows(path: str, *expected: int, at_least: int = 0) -> None:
     """Raise UserError where a file has not the rows that are expected."""
     with files.reading_parquet(path):
-        rows = pl.scan_parquet(path, hive_partitioning=False, glob=False).select(pl.len()).collect().item()
+        rows = scan(path).select(pl.len()).collect().item()
     if rows < at_least or any(rows != number for number in expected):
         raise UserError(
             f"{path}: it has {rows} rows instead of {', '.join(map(str, expected)) or f'{at_least} or more'}"

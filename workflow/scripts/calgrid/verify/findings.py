@@ -22,7 +22,7 @@ from calgrid.cell import CELL_FIELDS, Cell
 from calgrid.config import grid
 from calgrid.config.check import Config
 from calgrid.errors import Absent, UserError
-from calgrid.store import files, paths, seals
+from calgrid.store import files, lease, paths, seals
 from calgrid.tables.contents import read_csv
 from calgrid.verify.expectations import Artifact, Expectations
 from calgrid.vocabulary import BASE
@@ -255,10 +255,11 @@ def _orphans(expectations: Expectations, artifacts: Iterable[Artifact]) -> Itera
         for path in unasked:
             reason = f"nothing in the configuration asks for it{_lost([path])}"
             yield Finding("orphaned", str(path), reason, shlex.join(["rm", "-r", "--", str(path)]))
-    for path in sorted(Path("results").rglob(".tmp-*")):
-        if files.abandoned(path):
-            remedy = shlex.join(["rm", "-r", "--", str(path)])
-            yield Finding("orphaned", str(path), "left behind by a process that is no more", remedy)
+    temporary = (path for path in Path("results").rglob(".tmp-*.part") if files.abandoned(path))
+    leases = (path for path in Path("results").rglob(".running-*.lease") if lease.abandoned(path))
+    for path in sorted([*temporary, *leases]):
+        remedy = shlex.join(["rm", "-r", "--", str(path)])
+        yield Finding("orphaned", str(path), "left behind by a process that is no more", remedy)
 
 
 def _of_another(config: Config, unasked: Iterable[Path]) -> bool:
