@@ -31,7 +31,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 4 --dist
 
 # Linters and types beside the tests that run no workflow.
 quick: .venv/installed
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going lint unit
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going unit $(LINTERS)
 
 unit: .venv/installed
 	$(PYTEST) tests/unit
