@@ -1,11 +1,14 @@
 """The program that trains a cell, as a process, in a folder of its own."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,12 +21,28 @@ from calgrid.errors import UserError
 from support.training import pack, prepared
 
 SCRIPTS = Path(program.__file__).parent
-
-
 CELL = Cell("tiny", "made-up", "0.1", "1e-3", "0").path
-
-
 WORDS = ["one", "the first", "A. B. C. D.", "which one? the first of them", "of"]
+
+
+@contextmanager
+def as_a_process(log: Path) -> Iterator[None]:
+    """One thread, messages in a file, and the signal handlers of before afterwards: as `Training.start` has it."""
+    threads, root = torch.get_num_threads(), logging.getLogger()
+    level, handlers = root.level, {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    into = logging.FileHandler(log, mode="w")
+    root.addHandler(into)
+    root.setLevel(logging.INFO)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        root.setLevel(level)
+        root.removeHandler(into)
+        into.close()
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
 
 
 class Training:
@@ -49,7 +68,12 @@ class Training:
         return [str(SCRIPTS / "launch_training.py"), *flags, "--result", str(self.cell / "train.json"), "--"]
 
     def run(self, *launched: str) -> "Training":
-        assert self.end(self.start(*launched)) == 0, self.log
+        """To its end: by a launcher as processes, without one in this process, which has imported all that it needs."""
+        if launched:
+            assert self.end(self.start(*launched)) == 0, self.log
+        else:
+            with as_a_process(self.folder / "log"):
+                program.main(self.flags)
         return self
 
     def end(self, running: subprocess.Popen) -> int:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from calgrid.store.files import read_json, write_json
+from support.workflow import TABLE
 
 
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from calgrid.cell import Cell
+from calgrid.store.files import read_provenance
 from calgrid.store.selection import read_selection
 from support.workflow import TABLE, TINY, Workflow, cells, checkout
 
@@ -87,7 +88,12 @@ def test_a_few_shot_prompt_scores_again_and_trains_nothing(finished):
 
 
 def test_a_prompt_that_was_tried_leaves_the_scores_of_another_one_alone(copied):
-    copied.run("audit", settings={"scoring": {"prompt": "{question}\n{answer_word}:"}})
+    """A hostile one, with quotes, blanks and a command: the tokens' provenance has it as it is, and nothing was run."""
+    prompt = "{question}\n\"$(touch ran)\" 'x' `touch ran`; touch ran && {answer_word}:"
+    copied.run("audit", settings={"scoring": {"prompt": prompt}})
+    made_by = [read_provenance(path) for path in (copied.folder / "results/tokens").rglob("low.parquet")]
+    assert prompt in [record["prompting"]["prompt"] for record in made_by]
+    assert not (copied.folder / "ran").exists()
     # The audit is of the prompt that is configured again; what is cheap may follow it.
     assert set(copied.plan("all_tables")) <= CHEAP_AND_JOINT | {"audit_model", "metrics"}
 
@@ -135,8 +141,9 @@ def test_content_free_prompts_are_scored_beside_the_questions(finished, copied, 
     assert {Path(path).parts[3] for path in few["prepare_examples"]} == {"cldr4"}
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "results/scores").rglob("*.parquet")}
-    copied.run("results/tables/posthoc.csv", settings=settings)
-    assert copied.plan("results/tables/posthoc.csv", settings=settings) == {}
+    plain = {**settings, "grid": {"smoothing": [0.0]}, "evaluation": {"smoothing": [0.0]}}
+    copied.run("results/tables/posthoc.csv", settings=plain)
+    assert copied.plan("results/tables/posthoc.csv", settings=plain) == {}
     assert {path: path.stat().st_mtime_ns for path in before} == before
     rows = pl.read_csv(tmp_path / "results/tables/posthoc.csv", schema_overrides={"smoothing": pl.String})
     assert set(rows.filter(calibration="contextual")["confidence_method"]) == {"choice"}

@@ -144,6 +144,7 @@ def test_a_dry_run_asks_for_a_listing(server, stored, tmp_path):
     (tmp_path / "grid").mkdir()
     for settings in ({}, {"grid": {"smoothing": [0.0, 0.1, 0.2], "lr": ["1e-3", "2e-3"]}}):
         workflow = OnS3(tmp_path / "grid", server, "stored")
+        workflow.anew = True  # so that it reads sitecustomize.py
         log = tmp_path / "requests"
         log.write_text("")
         workflow.environment |= {"PYTHONPATH": str(tmp_path), "REQUESTS": str(log)}
@@ -284,10 +285,9 @@ def test_a_killed_run_is_completed_in_another_folder(server, stored, finished, t
     """Kill -9 while results go to the bucket; what is there then is whole, the rest follows."""
     bucket = server.bucket("killed")
     server.copy("stored", bucket)
+    lost = r"/((models|scores|metrics|posthoc)/.*smoothing=0\.1|significance|intervals|tables|selection)"
     for name in server.names(bucket):
-        if re.search(
-            r"/((models|scores|metrics|posthoc)/.*smoothing=0\.1|significance|intervals|tables|selection)", name
-        ):
+        if re.search(lost, name):
             server.client().delete_object(Bucket=bucket, Key=name)
     workflow, other = (OnS3(tmp_path / name, server, bucket) for name in ("first", "second"))
     workflow.folder.mkdir()

@@ -18,15 +18,6 @@ def test_a_target_on_the_command_line_cannot_smuggle_words_into_a_training(tmp_p
     assert "shell:" not in done.stdout
 
 
-def test_a_hostile_text_of_the_configuration_reaches_the_program_as_it_is(copied, tmp_path):
-    """A prompt with quotes, blanks and a command: the tokens' provenance has it, and nothing was run."""
-    prompt = "{question}\n\"$(touch ran)\" 'x' `touch ran`; touch ran && {answer_word}:"
-    copied.run("audit", settings={"scoring": {"prompt": prompt}})
-    made_by = [files.read_provenance(path) for path in (tmp_path / "results/tokens").rglob("low.parquet")]
-    assert prompt in [record["prompting"]["prompt"] for record in made_by]
-    assert not (tmp_path / "ran").exists()
-
-
 def test_a_finished_store_has_no_secret_of_the_environment_in_its_provenance(finished):
     secret = re.compile("TOKEN|SECRET|KEY|PASSWORD")
     values = {value for name, value in os.environ.items() if secret.search(name) and len(value) > 8}

@@ -100,6 +100,13 @@ CHANGES = [  # a constant or a formula; programs that use it, and programs that 
         {"compare_arms.py", "draw_figure1.py"},
         {"select_lr.py", "draw_arrows.py", "measure_cell.py"},
     ),
+    (  # a default of the configuration, and of the flag of one program
+        "calgrid/vocabulary.py",
+        "RESAMPLES = 1000",
+        "RESAMPLES = 2000",
+        {"compare_arms.py"},
+        {"measure_cell.py", "write_overall_tables.py", "calibrate_posthoc.py", "draw_heatmap.py"},
+    ),
     (
         "calgrid/figures/theme.py",
         'INK = "#222222"',

@@ -26,8 +26,10 @@ CATEGORY_BY_LANGUAGE = "category_by_language"
 # Defaults: of the configuration's keys, and of the flags of programs that are called by hand.
 VALIDATION_SHARE = 0.02
 MAX_REJECTED_SHARE = 0.01
-SFT_SPLIT, BENCHMARK_SPLIT = "train", "test"
-TRAIN_TOKENS, SCORE_TOKENS = 8192, 16384
+SFT_SPLIT = "train"
+BENCHMARK_SPLIT = "test"
+TRAIN_TOKENS = 8192
+SCORE_TOKENS = 16384
 ATTENTION: Attention = "auto"
 ACTIVATION_CHECKPOINTING = True
 CHECKPOINT_MINUTES = 30.0
