@@ -1,6 +1,6 @@
 """Random and hostile input: no traceback, and nothing wrong that is taken for right.
 
-    PYTHONPATH=workflow/scripts:tests python tests/test_fuzz.py 10000       many cases, and their counts
+    PYTHONPATH=workflow/scripts:tests python tests/unit/test_fuzz.py 10000       many cases, and their counts
 
 pytest runs a few hundred.
 """

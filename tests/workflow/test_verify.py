@@ -396,7 +396,7 @@ def test_the_program_prints_a_line_and_a_command_each_and_ends_by_what_it_found(
 def test_the_command_repairs(finished, copied, tmp_path, capsys):
     flip(tmp_path / SCORES)
     flags = ["--directory", str(tmp_path), "--configfile", *map(str, TINY)]
-    code = "import sys, verify; sys.exit(verify.main(sys.argv[1:]))"
+    code = "import sys, verify_results; sys.exit(verify_results.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *flags]
     environment = {"PYTHONPATH": str(ROOT / "workflow/scripts"), "PATH": ""}
     shown = subprocess.run(command, capture_output=True, text=True, env=environment)

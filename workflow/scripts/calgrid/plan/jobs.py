@@ -2,7 +2,7 @@
 
 Snakemake builds its graph of jobs here as for a dry run: without a lock, beside a running workflow, running nothing.
 Its objects and not its printed text are read: a printed reason names no parameter. They are internal to Snakemake,
-whose version is pinned; tests/test_plan.py holds this module against dry runs.
+whose version is pinned; tests/workflow/test_plan.py holds this module against dry runs.
 """
 
 import ast
