@@ -9,7 +9,7 @@ SNAKEMAKE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --configfile config/
 PEER = .venv/peer
 LINTERS = lint-types lint-workflow lint-demo lint-style
 
-.PHONY: demo quick test lint $(LINTERS) lock verify bench-scoring bench-training bench-metrics
+.PHONY: demo quick unit test lint $(LINTERS) lock verify bench-scoring bench-training bench-metrics
 
 # One at a time in a folder; the lock that a killed one left behind is removed.
 demo: .venv/installed
@@ -29,8 +29,11 @@ demo: .venv/installed
 # 5 GB. The cluster has its own: tests/slurm/run.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(CORES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=10
 
-# Linters, types, and the tests that run no workflow.
-quick: .venv/installed lint
+# Linters and types beside the tests that run no workflow.
+quick: .venv/installed
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going unit $(LINTERS)
+
+unit: .venv/installed
 	$(PYTEST) tests/unit
 
 test: .venv/installed lint

@@ -10,7 +10,6 @@ from calgrid.plan import jobs as plan_jobs
 from calgrid.plan.jobs import Job
 from support.workflow import ROOT
 
-DEMO = (ROOT / "config/demo.yaml",)
 CELL = {"model": "m", "sft": "tulu3", "smoothing": "0.0", "lr": "1e-5", "seed": "0"}
 
 

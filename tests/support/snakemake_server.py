@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NoReturn
 
 # What a run imports, beside what Snakemake's own modules do.
 IMPORTED = (
@@ -66,27 +66,21 @@ def serve() -> None:
     for request in sys.stdin:
         child = os.fork()
         if not child:
-            os._exit(_run(**json.loads(request)))
+            run(**json.loads(request))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
 
 
-def _run(arguments: list[str], environment: dict[str, str], folder: str, files: list[str]) -> int:
+def run(arguments: list[str], environment: dict[str, str], folder: str, files: list[str]) -> NoReturn:
+    """To the end of this process as Python ends it, with what was registered for that."""
     for descriptor, path in zip((0, 1, 2), (os.devnull, *files), strict=True):
         os.dup2(os.open(path, os.O_RDWR | os.O_APPEND), descriptor)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.argv = ["snakemake", *arguments]
-    code: Any = 1
-    try:
-        importlib.import_module("snakemake.cli").main()
-    except SystemExit as end:
-        code = end.code
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return code if isinstance(code, int) else int(code is not None)
+    importlib.import_module("snakemake.cli").main()
+    sys.exit()
 
 
 if __name__ == "__main__":

@@ -10,45 +10,59 @@ import time
 from pathlib import Path
 
 import polars as pl
-import pytest
 
 from calgrid.store.files import read_json, write_json
-from support.workflow import TABLE
+from support.workflow import TABLE, Workflow
 
 
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
-def test_an_interrupted_grid_is_completed(finished, copied, tmp_path, blow):
-    """Struck down in the middle of scoring, with jobs in flight: what was finished stays, the rest follows."""
+def test_an_interrupted_grid_is_completed(finished, copied):
+    """Struck by Ctrl-C and then by kill -9 in the middle of scoring: what was finished stays, the rest follows."""
+    results = copied.folder / "results"
     for folder in ("scores", "metrics", "significance", "tables"):
-        shutil.rmtree(tmp_path / "results" / folder)
-    scores = tmp_path / "results/scores"
-    running = subprocess.Popen(
-        copied.command(TABLE), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not list(scores.rglob("low.parquet")):
+        shutil.rmtree(results / folder)
+    for blow in (signal.SIGINT, signal.SIGKILL):
+        before = whole_files(results)
+        strike(copied, blow)
+        for path in (results / "scores").rglob("low.parquet"):
+            pl.read_parquet(path, hive_partitioning=False)
+        check_in_flight(before, results)
+    copied.run("--unlock")
+    before = whole_files(results)
+    copied.run(TABLE, "--rerun-incomplete")
+    check_in_flight(before, results)
+    assert not [path for path in results.rglob(".tmp-*") if "scores" in path.parts]
+    found = list((results / "scores").rglob("low.parquet"))
+    for path in found:
+        whole = finished.folder / path.relative_to(copied.folder)
+        assert pl.read_parquet(path, hive_partitioning=False).equals(pl.read_parquet(whole, hive_partitioning=False))
+    assert len(found) == 3
+
+
+def strike(workflow: Workflow, blow: signal.Signals) -> None:
+    """Run, and hit the whole group of processes once another shard is scored."""
+    scores = workflow.folder / "results/scores"
+    scored = len(list(scores.rglob("low.parquet")))
+    command = workflow.command(TABLE, "--rerun-incomplete")
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(list(scores.rglob("low.parquet"))) <= scored:
         assert time.monotonic() < deadline
         assert running.poll() is None
         time.sleep(0.05)
     os.killpg(running.pid, blow)
     running.wait()
-    files = (path for path in (tmp_path / "results").rglob("*") if path.is_file())
-    before = {path: path.stat().st_mtime_ns for path in files if path.suffix in (".parquet", ".safetensors")}
-    for path in scores.rglob("low.parquet"):
-        pl.read_parquet(path, hive_partitioning=False)
-    if blow == signal.SIGKILL:
-        copied.run("--unlock")
-    copied.run(TABLE, "--rerun-incomplete")
-    in_flight = [path for path, time_ns in before.items() if path.exists() and path.stat().st_mtime_ns != time_ns]
-    assert (
-        len([path for path in in_flight if "scores" in path.parts]) <= 2
-    )  # cores: renamed, but not yet known to be whole
-    assert not [path for path in in_flight if "models" in path.parts or "data" in path.parts]
-    assert not [path for path in (tmp_path / "results").rglob(".tmp-*") if "scores" in path.parts]
-    for path in scores.rglob("low.parquet"):
-        whole = finished.folder / path.relative_to(tmp_path)
-        assert pl.read_parquet(path, hive_partitioning=False).equals(pl.read_parquet(whole, hive_partitioning=False))
-    assert len(list(scores.rglob("low.parquet"))) == 3
+
+
+def whole_files(results: Path) -> dict[Path, int]:
+    files = (path for path in results.rglob("*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in files if path.suffix in (".parquet", ".safetensors")}
+
+
+def check_in_flight(before: dict[Path, int], results: Path) -> None:
+    """Made again is at most what was renamed, but not yet known to be whole: of as many jobs as cores."""
+    again = [path for path, time_ns in before.items() if path.exists() and path.stat().st_mtime_ns != time_ns]
+    assert len([path for path in again if "scores" in path.parts]) <= 2
+    assert not [path for path in again if "models" in path.parts or "data" in path.parts]
 
 
 def test_an_interrupted_training_goes_on_even_on_other_hardware(copied, tmp_path):

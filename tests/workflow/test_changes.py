@@ -10,7 +10,7 @@ import pytest
 from calgrid.cell import Cell
 from calgrid.store.files import read_provenance
 from calgrid.store.selection import read_selection
-from support.workflow import TABLE, TINY, Workflow, cells, checkout
+from support.workflow import TINY, Workflow, cells, checkout
 
 CHEAP_AND_JOINT = {  # read all cells
     *("select", "significance", "overall_tables", "all_tables", "language_tables_cldr4", "tables_page"),
@@ -107,16 +107,16 @@ def test_only_selected_cells_are_scored_and_the_rest_later(copied, tmp_path):
         shutil.rmtree(tmp_path / "results" / folder)
     every = {"grid": {"lr": ["1e-3", "2e-3"], "smoothing": [0.0]}, "evaluation": {"smoothing": [0.0]}}
     selected = {**every, "scoring": {"cells": "selected"}}
-    figure = "results/figs/reliability_yo.svg"
+    wanted_files = ("results/significance/cldr4.parquet", "results/figs/reliability_yo.svg")
 
-    copied.run(TABLE, figure, settings=selected)
+    copied.run(*wanted_files, settings=selected)
     chosen = read_selection(tmp_path / "results/selection.parquet")
     wanted = {Cell("tiny-llama"), *(cell for arm in chosen.values() for cell in arm)}
     assert len(wanted) == 2
     assert cells([str(path) for path in (tmp_path / "results/scores").rglob("low.parquet")]) == wanted
-    assert copied.plan(TABLE, figure, settings=selected) == {}
+    assert copied.plan(*wanted_files, settings=selected) == {}
 
-    plan = copied.plan(TABLE, settings=every)
+    plan = copied.plan("all_tables", settings=every)
     missing = plan.pop("score")
     assert len(missing) == 1
     assert not cells(missing) & wanted
@@ -124,7 +124,7 @@ def test_only_selected_cells_are_scored_and_the_rest_later(copied, tmp_path):
     assert set(plan) <= CHEAP_AND_JOINT - {"select"}
 
     copied.run(*missing, settings=every)
-    assert copied.plan(TABLE, figure, settings=selected) == {}
+    assert copied.plan(*wanted_files, settings=selected) == {}
 
 
 def test_content_free_prompts_are_scored_beside_the_questions(finished, copied, tmp_path):

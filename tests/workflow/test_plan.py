@@ -21,10 +21,10 @@ from calgrid.plan import text as plan_text
 from calgrid.plan.sizes import Sizes
 from calgrid.scoring.prompts import questions_of
 from calgrid.scoring.trie import lay_out
-from support.plan import DEMO, jobs, made
+from support.plan import jobs, made
 from support.workflow import ROOT, TINY, Workflow, checkout
 
-POSTHOC = {"paper": 2 * 3 * (1 + 3 * 2), "demo": 2 * 2 * (1 + 2 * 2), "tiny": 1 * 1 * (1 + 1 * 2)}
+POSTHOC = {"paper": 2 * 3 * (1 + 3 * 2), "tiny": 1 * 1 * (1 + 1 * 2)}
 
 
 def dry_run(workflow: Workflow, *targets: str) -> Counter:
@@ -41,9 +41,7 @@ def dry_run(workflow: Workflow, *targets: str) -> Counter:
 # Jobs
 
 
-@pytest.mark.parametrize(
-    ("name", "configfiles"), [("tiny", TINY), ("demo", DEMO), ("paper", ())], ids=["tiny", "demo", "paper"]
-)
+@pytest.mark.parametrize(("name", "configfiles"), [("tiny", TINY), ("paper", ())], ids=["tiny", "paper"])
 def test_jobs_are_those_of_a_dry_run(tmp_path, monkeypatch, name, configfiles):
     monkeypatch.chdir(tmp_path)
     found = jobs(*configfiles)

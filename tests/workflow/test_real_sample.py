@@ -25,10 +25,9 @@ def real(shared_data, tmp_path_factory):
     settings["benchmarks"]["global_mmlu_dev"]["languages"] = ["yo"]
     settings["benchmarks"]["mmlu_prox_lite"]["max_questions"] = 60
     settings["sft_datasets"]["sharegpt-sample"]["max_rows"] = 64
-    settings["grid"] |= {"models": ["tiny-llama-real"], "sft_datasets": ["sharegpt-sample"], "smoothing": [0.0]}
+    settings["grid"] |= {"models": ["tiny-llama-real"], "sft_datasets": ["sharegpt-sample"]}
     settings["training"] |= {"epochs": 1, "max_length": 256}
     settings["evaluation"] |= {
-        "smoothing": [0.0],
         "headline_sft_datasets": ["sharegpt-sample"],
         "table1_sft_datasets": ["sharegpt-sample"],
     }
@@ -39,7 +38,7 @@ def real(shared_data, tmp_path_factory):
 def test_every_question_of_the_source_is_in_the_scores_once(real, shared_data):
     source = load_dataset(str(shared_data / "hub/CohereLabs/Global-MMLU"), "yo", split="dev").to_polars()
     files = sorted((real / "scores/benchmark=global_mmlu_dev").rglob("*.parquet"))
-    assert len(files) == 2  # base and tuned
+    assert len(files) == 3  # base, and two smoothings
     for file in files:
         scores = pl.read_parquet(file, hive_partitioning=False)
         assert sorted(scores["question_id"]) == sorted(source["sample_id"])

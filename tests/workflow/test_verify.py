@@ -394,7 +394,7 @@ def test_the_program_prints_a_line_and_a_command_each_and_ends_by_what_it_found(
 
 
 def test_the_command_repairs(finished, copied, tmp_path, capsys):
-    flip(tmp_path / SCORES)
+    flip(tmp_path / METRICS)
     flags = ["--directory", str(tmp_path), "--configfile", *map(str, TINY)]
     code = "import sys, verify_results; sys.exit(verify_results.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *flags]
@@ -407,5 +407,5 @@ def test_the_command_repairs(finished, copied, tmp_path, capsys):
     words = shlex.split(make)
     assert words[0] == "snakemake"
     copied.run(words[words.index("--") + 1])
-    ours, expected = (pl.read_parquet(root / SCORES, hive_partitioning=False) for root in (tmp_path, finished.folder))
+    ours, expected = (pl.read_parquet(root / METRICS, hive_partitioning=False) for root in (tmp_path, finished.folder))
     assert ours.equals(expected)
