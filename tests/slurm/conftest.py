@@ -5,9 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster import Cluster
-from slurm_run import SlurmRun
 
+from support.slurm_cluster import Cluster
+from support.slurm_run import SlurmRun
 from support.workflow import ROOT, Workflow
 
 BASE = os.environ.get("CALGRID_SLURM")

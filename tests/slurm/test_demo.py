@@ -4,10 +4,10 @@ import statistics
 import time
 
 import polars as pl
-from cluster import run as slurm
-from slurm_run import SlurmRun
 
 from calgrid.vocabulary import BASE
+from support.slurm_cluster import run as slurm
+from support.slurm_run import SlurmRun
 from support.workflow import ROOT
 
 

@@ -6,9 +6,10 @@ import subprocess
 import time
 
 import pytest
-from cluster import run as slurm
-from cluster import wait
-from slurm_run import SlurmRun, record
+
+from support.slurm_cluster import run as slurm
+from support.slurm_cluster import wait
+from support.slurm_run import SlurmRun, record
 
 SMOOTHINGS = ("0.0", "0.1", "0.2", "0.3", "0.4")
 STEPS = 160

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
-from cluster import wait
 
+from support.slurm_cluster import wait
 from support.workflow import ROOT
 
 

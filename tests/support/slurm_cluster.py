@@ -263,7 +263,7 @@ def free_port() -> int:
 
 
 def main() -> int:
-    """Run a command beside a cluster:  cluster.py FOLDER COMMAND..."""
+    """Run a command beside a cluster:  slurm_cluster.py FOLDER COMMAND..."""
     cluster = Cluster(Path(sys.argv[1]))
     try:
         cluster.start()
