@@ -7,7 +7,8 @@ import polars as pl
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from calgrid.models.loading import load_model, load_tokenizer
+from calgrid.models.loading import load_model
+from calgrid.models.reading import load_tokenizer
 from calgrid.scoring.prompts import tokenize_language
 from calgrid.scoring.score import score_language
 from calgrid.scoring.settings import Prompting

@@ -15,7 +15,7 @@ from typing import Any
 from calgrid import cli
 from calgrid.errors import UserError
 from calgrid.models import weights
-from calgrid.models.loading import load_config, load_tokenizer
+from calgrid.models.reading import load_config, load_tokenizer
 from calgrid.store import files
 
 log = logging.getLogger(__name__)

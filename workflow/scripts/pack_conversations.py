@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from calgrid import cli
-from calgrid.models.loading import load_config, load_tokenizer, weights_of
+from calgrid.models.reading import load_config, load_tokenizer, weights_of
 from calgrid.store import files
 from calgrid.store.reading import read_table
 from calgrid.store.versions import PACK_VERSION

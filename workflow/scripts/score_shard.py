@@ -25,7 +25,8 @@ from calgrid import cli, flags
 from calgrid.cell import Cell
 from calgrid.errors import UserError
 from calgrid.models import weights
-from calgrid.models.loading import device, load_model, weights_of
+from calgrid.models.loading import device, load_model
+from calgrid.models.reading import weights_of
 from calgrid.scoring.score import score_language
 from calgrid.store import files, lease
 from calgrid.store.reading import read_table

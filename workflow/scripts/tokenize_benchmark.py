@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import polars as pl
 
     from calgrid.data.sources import values_hash
-    from calgrid.models.loading import load_tokenizer, weights_of
+    from calgrid.models.reading import load_tokenizer, weights_of
     from calgrid.scoring.prompts import FINDINGS, tokenize_language
     from calgrid.store.reading import read_table
 

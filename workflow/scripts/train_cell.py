@@ -24,7 +24,8 @@ from calgrid import cli
 from calgrid.cell import Cell, canonical_lr, canonical_smoothing
 from calgrid.errors import UserError
 from calgrid.models import attention, weights
-from calgrid.models.loading import device, load_config, load_model, load_tokenizer, save_model, weights_of
+from calgrid.models.loading import device, load_model, save_model
+from calgrid.models.reading import load_config, load_tokenizer, weights_of
 from calgrid.models.shape import disk_needed
 from calgrid.store import files
 from calgrid.store.versions import TRAIN_VERSION

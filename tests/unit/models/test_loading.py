@@ -8,7 +8,8 @@ from transformers import GPT2Config
 
 import fetch_base_model as program
 from calgrid.errors import UserError
-from calgrid.models.loading import load_config, load_model, weights_of
+from calgrid.models.loading import load_model
+from calgrid.models.reading import load_config, weights_of
 from support.models import ARCHITECTURES, save_tiny
 
 

@@ -8,7 +8,8 @@ from tokenizers import processors
 
 from calgrid.data.question_sets import prepare
 from calgrid.data.sources import Source, opened
-from calgrid.models.loading import load_model, load_tokenizer
+from calgrid.models.loading import load_model
+from calgrid.models.reading import load_tokenizer
 from calgrid.scoring.prompts import LETTERS, headers, prompt_text, tokenize_language
 from calgrid.scoring.score import score_language
 from calgrid.scoring.settings import Prompting

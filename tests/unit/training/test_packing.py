@@ -95,7 +95,7 @@ def test_attention_takes_no_mask():
 def test_real_rows_fill_98_percent(shared_data, tmp_path):
     """Rows as long as their step's longest would be filled that much; computed are the tokens alone."""
     from calgrid.data.sft import conversation
-    from calgrid.models.loading import load_tokenizer
+    from calgrid.models.reading import load_tokenizer
     from calgrid.training.chat import fit, use_template
 
     tokenizer = load_tokenizer({"pretrained_model_name_or_path": shared_data / "tokenizers/mistral-v1"})
