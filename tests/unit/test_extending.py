@@ -77,7 +77,7 @@ def extended(scripts: Path, heading: str, edit: Callable[[str], str] = str) -> E
     [
         ("A metric", ["calgrid/measure/metrics.py: METRICS", "calgrid/measure/definitions.py: DEFINITIONS"]),
         ("A confidence method", ["calgrid/scoring/confidence.py: CONFIDENCE_METHODS"]),
-        ("A benchmark layout", ["calgrid/data/question_layouts.py: BENCHMARK_LAYOUTS"]),
+        ("A benchmark layout", ["calgrid/data/benchmark_layouts.py: BENCHMARK_LAYOUTS"]),
         ("An SFT layout", ["calgrid/data/sft_layouts.py: SFT_LAYOUTS"]),
         ("An architecture", ["calgrid/models/architectures.py: ARCHITECTURES"]),
     ],

@@ -201,10 +201,10 @@ PLAIN = {
         "params.n_bins",
         "params.method",
         "params.methods",
-        "params.share",
+        "params.posthoc_share",
     ),
     *("params.t_test", "params.resamples", "wildcards.smoothing", "wildcards.lr", "wildcards.seed"),
-    *("resources.max_rejected_share", "resources.limits", "resources.attention", "resources.score_tokens"),
+    *("resources.max_rejected_share", "resources.limits", "resources.score_attention", "resources.score_tokens"),
     *("resources.gpu", "resources.nodes", "resources.train_tokens", "resources.activation_checkpointing"),
     *("resources.checkpoint_minutes",),
 }

@@ -17,14 +17,14 @@ rule posthoc:
         tiers=tier_flags(),
         methods=posthoc_methods(),
         n_bins=CONFIG.evaluation.n_bins,
-        share=str(CONFIG.evaluation.posthoc_share),
+        posthoc_share=str(CONFIG.evaluation.posthoc_share),
         transfer=CONFIG.evaluation.transfer_language,
         code=code("calibrate_posthoc.py"),
     shell:
         "python $SCRIPTS/calibrate_posthoc.py --benchmark {wildcards.benchmark:q} --scores {input.scores:q}"
         " --content-free {input.content_free:q} --cell {params.cell:q} --languages {params.languages:q}"
         " --tiers {params.tiers:q} --confidence-methods {params.methods} --n-bins {params.n_bins}"
-        " --share {params.share} --transfer-language {params.transfer:q} --output {output:q} > {log:q} 2>&1"
+        " --posthoc-share {params.posthoc_share} --transfer-language {params.transfer:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule posthoc_table:

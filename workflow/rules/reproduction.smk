@@ -17,7 +17,7 @@ rule reproduction:
     conda:
         "../../envs/calgrid.yaml"
     params:
-        printed=folder_state(f"{workflow.basedir}/data/paper"),
+        printed=[state for state in folder_state(f"{workflow.basedir}/data/paper") if ".csv " in state],
         code=code("write_reproduction.py"),
     shell:
         "python $SCRIPTS/write_reproduction.py --selection {input.selection} --metrics {input.metrics:q}"

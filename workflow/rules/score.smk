@@ -17,11 +17,11 @@ rule score:
         mem_mb=lambda w, attempt: attempt * node_memory(w.model),
         runtime=lambda w, attempt: round(attempt * (60 + 90 * billions(w.model))),
         score_tokens=CONFIG.device.score_tokens,
-        attention=CONFIG.device.score_attention,
+        score_attention=CONFIG.device.score_attention,
     params:
         version=versions.SCORE_VERSION,
         tokens=shard_tokens,
         finished=f"results/checkpoints/scores/benchmark={{benchmark}}/{CELL}/{{shard}}",
     shell:
         "python $SCRIPTS/score_shard.py --model {input.record:q} --tokens {params.tokens:q} --finished {params.finished:q}"
-        " --score-tokens {resources.score_tokens} --attention {resources.attention} --output {output:q} > {log:q} 2>&1"
+        " --score-tokens {resources.score_tokens} --score-attention {resources.score_attention} --output {output:q} > {log:q} 2>&1"

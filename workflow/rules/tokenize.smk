@@ -48,7 +48,7 @@ rule audit_model:
         # No parameters: an audit that runs again on its own would hide from Snakemake 9.27 what else is missing, since it
         # leaves the jobs behind an `ancient` input unexamined then.
         limits=" ".join(settings_flags(CONFIG.audit)),
-        attention=CONFIG.device.score_attention,
+        score_attention=CONFIG.device.score_attention,
     shell:
-        "python $SCRIPTS/audit_tokens.py --manifests {input:q} {resources.limits} --attention {resources.attention}"
+        "python $SCRIPTS/audit_tokens.py --manifests {input:q} {resources.limits} --score-attention {resources.score_attention}"
         " --output {output:q} > {log:q} 2>&1"

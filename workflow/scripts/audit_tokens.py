@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in arguments.manifests:
         manifest = files.read_record(path, "benchmark", "model", "audit")
         benchmark, architecture = manifest["benchmark"], manifest["model"]["model_type"]
-        if arguments.attention == "sdpa" and ARCHITECTURES[architecture].caps_attention:
+        if arguments.score_attention == "sdpa" and ARCHITECTURES[architecture].caps_attention:
             wrong.append(
-                "device.score_attention: sdpa: Gemma2 caps its attention scores, which sdpa can't; "
+                f"device.score_attention: sdpa: {architecture} caps its attention scores, which sdpa can't; "
                 "write auto, eager or flex_attention"
             )
         for language, audit in manifest["audit"].items():

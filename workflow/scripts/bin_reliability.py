@@ -30,13 +30,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from calgrid.store.reading import by_cell
     from calgrid.store.selection import read_selection
 
-    settings = {"method": arguments.confidence_method, "n_bins": arguments.figure_bins}
+    settings = {"confidence_method": arguments.confidence_method, "figure_bins": arguments.figure_bins}
     numbers = reliability.of_benchmark(
         arms_to_show(arguments.models, arguments.sft, arguments.smoothings),
         read_selection(arguments.selection),
         by_cell(arguments.scores, arguments.benchmark),
         languages=arguments.languages,
-        **settings,
+        method=arguments.confidence_method,
+        n_bins=arguments.figure_bins,
     )
     made_of = report_provenance.of_scores([files.read_metadata(path) for path in arguments.scores])
     files.write_parquet(

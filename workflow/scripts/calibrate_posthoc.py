@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     flags.add_n_bins(parser)
     parser.add_argument(
-        "--share", type=float, default=POSTHOC_SHARE, help="of the questions, to fit on (default: %(default)s)"
+        "--posthoc-share", type=float, default=POSTHOC_SHARE, help="of the questions, to fit on (default: %(default)s)"
     )
     flags.add_transfer_language(parser)
     parser.add_argument("--benchmark", required=True, help="recorded in the output")
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.content_free:
         content_free = read_scores(arguments.content_free, languages, ["choice"], topics)
     settings = {
-        "share": arguments.share,
+        "posthoc_share": arguments.posthoc_share,
         "transfer_language": arguments.transfer_language,
         "tiers": flags.read_tiers(arguments.tiers),
     }

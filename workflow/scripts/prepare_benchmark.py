@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from calgrid import cli
 from calgrid.data import question_sets, sources
-from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
+from calgrid.data.benchmark_layouts import BENCHMARK_LAYOUTS
 from calgrid.vocabulary import BENCHMARK_SPLIT
 
 

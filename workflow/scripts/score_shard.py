@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "device": str(device()),
         "dtype": str(dtype),
     }
-    with lease.held(arguments.output, [facts, arguments.attention]) as done:
+    with lease.held(arguments.output, [facts, arguments.score_attention]) as done:
         if done:
             log.info("%s: scored by that process; nothing left to do", arguments.output)
         else:
@@ -82,7 +82,7 @@ def score(arguments: argparse.Namespace, dtype: torch.dtype, facts: Mapping[str,
     """Score the languages that are not finished yet, then write the whole shard, whose provenance has `facts`."""
     where = weights_of(arguments.model)
     weights.check(facts["model"], arguments.model)
-    model = load_model(where, dtype, attention=arguments.attention).to(device())
+    model = load_model(where, dtype, attention=arguments.score_attention).to(device())
     made_by = files.provenance(**facts, attention=model.config._attn_implementation)
     finished: Path = arguments.finished
     sizes = dict(read_table(arguments.tokens, ["language"]).group_by("language").len().sort("language").iter_rows())

@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         layout.how_selected(rule),
         table1,
         content.diagrams(bins, arguments.models, arguments.sft, arguments.diagram_smoothings),
-        ", ".join(dict.fromkeys(record["method"] for record in made.values())),
+        ", ".join(dict.fromkeys(record["confidence_method"] for record in made.values())),
         {
             "heatmap": [report_page.Figure(path.parent.name, path, relative(path)) for path in arguments.heatmaps],
             "arrows": [report_page.Figure(path.parent.name, path, relative(path)) for path in arguments.arrows],

@@ -88,7 +88,7 @@ def test_the_bins_open_in_a_notebook(made):
     )
     assert len(frame) == 2 * (1 + 2 * 2) * 10
     made_by = files.read_provenance(made.bins("ten"))
-    assert (made_by["method"], made_by["n_bins"]) == ("perplexity", 10)
+    assert (made_by["confidence_method"], made_by["figure_bins"]) == ("perplexity", 10)
 
 
 def test_bins_that_lack_an_arm_are_refused(made):

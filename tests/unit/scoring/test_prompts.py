@@ -243,8 +243,8 @@ def test_findings_above_their_share_stop_the_audit_and_leave_the_tokens(run, tmp
 
 def test_sdpa_for_gemma2_is_refused_before_any_gpu_hour(run, tmp_path):
     (tmp_path / "base.json").write_text((tmp_path / "base.json").read_text().replace('"llama"', '"gemma2"'))
-    with pytest.raises(UserError, match=r"device.score_attention: sdpa: Gemma2 caps its attention scores"):
-        run(audit=("--same-text", "0.5", "--attention", "sdpa"))
+    with pytest.raises(UserError, match=r"device.score_attention: sdpa: gemma2 caps its attention scores"):
+        run(audit=("--same-text", "0.5", "--score-attention", "sdpa"))
 
 
 @pytest.mark.parametrize(

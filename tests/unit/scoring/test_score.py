@@ -152,7 +152,7 @@ def test_a_header_longer_than_the_window_stays_exact(architecture):
 
 def test_gemma2_refuses_sdpa_which_would_drop_its_soft_cap(tmp_path):
     MODELS["gemma2"].save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="Gemma2 caps its attention scores, which sdpa can't; use eager or flex"):
+    with pytest.raises(UserError, match="gemma2 caps its attention scores, which sdpa can't; use eager or flex"):
         load_model({"pretrained_model_name_or_path": str(tmp_path)}, torch.float32, attention="sdpa")
 
 

@@ -1,5 +1,6 @@
 """The hash that decides whether a cheap stage runs again: by what a program uses, and by no word."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from calgrid.store.program_hash import written
 from support.workflow import ROOT
 
 SCRIPTS = ROOT / "workflow/scripts"
@@ -68,6 +70,12 @@ WORDS = [  # a description, a message, a comment, a docstring, a help text, a li
     ("calgrid/scoring/stored.py", "occurs more than once", "is there twice"),
     ("calgrid/store/seals.py", "its seal is gone", "its seal is lost"),
     ("calgrid/scoring/confidence.py", "mean log-probability per token of the option", "another meaning"),
+    ("calgrid/store/seals.py", "; delete it and run again", "; delete it, then run again"),
+    ("calgrid/scoring/stored.py", "the index of an option", "one of the options"),
+    ("calgrid/cli.py", 'print(f"error: {error}"', 'print(f"Error: {error}"'),
+    ("calgrid/store/selection.py", "model {}, SFT set {}, smoothing {}", "{}, {}, {}"),
+    ("calgrid/figures/reliability.py", "give fewer to --smoothings", "give fewer"),
+    ("calgrid/report/page.js", "// ", "// so: "),
     ("measure_cell.py", "languages to measure", "the languages"),
     ("calibrate_posthoc.py", "is not among the languages", "is none of the languages"),
 ]
@@ -141,6 +149,17 @@ def test_a_constant_or_formula_changes_the_programs_that_use_it_and_no_others(co
 def test_a_change_of_the_program_itself_counts(copy, before):
     found = changed_by(copy, before, "draw_heatmap.py", "arguments = parser.parse_args(argv)", "arguments = parser")
     assert found == {"draw_heatmap.py"}
+
+
+def test_it_is_the_same_under_every_python():
+    """`ast.dump` is not: later versions leave out empty fields, and know fields that earlier ones do not."""
+    (statement,) = ast.parse("def f(x, *, y=1): return x[0] + y\n").body
+    statement.type_params = []  # as of Python 3.12 on
+    assert written(statement) == (
+        "FunctionDef(name='f', args=arguments(args=[arg(arg='x')], kwonlyargs=[arg(arg='y')], "
+        "kw_defaults=[Constant(value=1)]), body=[Return(value=BinOp(left=Subscript(value=Name(id='x', ctx=Load()), "
+        "slice=Constant(value=0), ctx=Load()), op=Add(), right=Name(id='y', ctx=Load())))])"
+    )
 
 
 def test_what_a_program_no_longer_reaches_does_not_count(copy, before):

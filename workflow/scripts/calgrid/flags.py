@@ -98,7 +98,7 @@ def add_transfer_language(to: argparse.ArgumentParser) -> None:
 
 def add_attention(to: argparse.ArgumentParser) -> None:
     to.add_argument(
-        "--attention",
+        "--score-attention",
         default=ATTENTION,
         choices=get_args(Attention),
         help="how attention is computed in scoring (default: %(default)s)",

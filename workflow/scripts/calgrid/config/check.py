@@ -22,7 +22,7 @@ from calgrid.errors import UserError
 from calgrid.scoring.settings import Audit, Scoring
 from calgrid.settings import Name, Section
 from calgrid.training.settings import Pretraining, Training
-from calgrid.vocabulary import ALL, CLDR_CORPUS, VALIDATION_LOSS
+from calgrid.vocabulary import ALL, CLDR_CORPUS, NO_SMOOTHING, VALIDATION_LOSS
 
 HEAD = "the configuration can't be used:\n"
 DEEPEST = 20  # sections in sections
@@ -154,7 +154,7 @@ class Config(Section):
                 yield f"{field}: no shard has {', '.join(forgotten)} of benchmarks.{name}.languages; add them to one"
 
     def _bad_selection(self) -> Iterable[str]:
-        if "0.0" not in self.evaluation.smoothing:
+        if NO_SMOOTHING not in self.evaluation.smoothing:
             yield "evaluation.smoothing: has no 0.0, which tables and tests compare with; add it, and to grid.smoothing"
         if self.selection.lr != VALIDATION_LOSS and self.selection.lr not in self.grid.lr:
             yield f"selection.lr: {self.selection.lr} is not in grid.lr ({', '.join(self.grid.lr)}); take one of these"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from calgrid.cell import canonical_lr
-from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
+from calgrid.data.benchmark_layouts import BENCHMARK_LAYOUTS
 from calgrid.data.sft_layouts import SFT_LAYOUTS
 from calgrid.measure.metrics import METRICS, TABLE_METRICS
 from calgrid.scoring.confidence import CONFIDENCE_METHODS
@@ -31,6 +31,7 @@ from calgrid.vocabulary import (
     FIGURE_BINS,
     MAX_REJECTED_SHARE,
     N_BINS,
+    NO_SMOOTHING,
     POSTHOC_METHODS,
     POSTHOC_SHARE,
     RESAMPLES,
@@ -268,7 +269,7 @@ class Evaluation(Section):
         TABLE_METRICS, min_length=1, description="columns of the tables; their CSV files hold every metric"
     )
     smoothing: tuple[Smoothing, ...] = Field(
-        ("0.0", "0.1"), min_length=1, description="what the overall tables and reliability figures compare"
+        (NO_SMOOTHING, "0.1"), min_length=1, description="what the overall tables and reliability figures compare"
     )
     t_test: TTest = Field(T_TEST, description="Student's t-test over languages: paired, independent or welch")
     resamples: int = Field(RESAMPLES, ge=100, le=1_000_000, description="resamples of the bootstrap over questions")

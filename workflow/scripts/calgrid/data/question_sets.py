@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
+from calgrid.data.benchmark_layouts import BENCHMARK_LAYOUTS
 from calgrid.data.sources import Rejects, Source, check_layout, lowest
 from calgrid.errors import Unusable
 

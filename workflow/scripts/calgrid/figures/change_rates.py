@@ -14,7 +14,7 @@ from calgrid.vocabulary import ALL
 if TYPE_CHECKING:
     import altair as alt
 
-CELL = {"width": 38, "height": 15}  # pixels, of one number
+NUMBER = {"width": 38, "height": 15}  # pixels, of one number
 FULL_COLOR = 1.0  # the change rate, of either sign, from which the colour no longer changes
 
 
@@ -81,8 +81,8 @@ def _panel(rows: pl.DataFrame, names: Sequence[str], *, first: bool, heads: bool
         alt.layer(data.mark_rect(stroke="white").encode(x=x, y=y, color=color), text)
         .resolve_scale(color="independent")
         .properties(
-            width=CELL["width"] * len(methods),
-            height=CELL["height"] * len(names),
+            width=NUMBER["width"] * len(methods),
+            height=NUMBER["height"] * len(names),
             title=alt.Title(name, anchor="middle", fontSize=10, offset=4),
         )
     )

@@ -100,7 +100,9 @@ def lr_sensitivity_chart(numbers: pl.DataFrame, *, benchmark: str, method: str, 
 
     base, tuned = numbers.filter(sft=BASE), numbers.filter(pl.col("sft") != BASE)
     smoothings = tuned["smoothing"].unique(maintain_order=True).to_list()
-    styles = theme.styled([NONE, *smoothings], "arms (the base model is one)", "give fewer with --smoothings")
+    styles = theme.styled(
+        [NONE, *smoothings], too_many="arms (the base model is one)", remedy="give fewer with --smoothings"
+    )
     del styles[NONE]  # the base model's, as in other figures; here it is a line
     columns = tuned.partition_by("model", "sft", maintain_order=True)
     headings = [[column["model"][0], column["sft"][0]] for column in columns]

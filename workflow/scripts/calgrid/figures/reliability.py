@@ -226,7 +226,7 @@ def accuracy_band(
 def reliability_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> dict[str, Any]:
     """Draw what `reliability` returns: a row an SFT set, a column a model."""
     smoothings = numbers["smoothing"].unique(maintain_order=True).to_list()
-    styles = theme.styled(smoothings, "series", "give fewer to --smoothings")
+    styles = theme.styled(smoothings, too_many="series", remedy="give fewer to --smoothings")
     layout = panels.Layout("sft", "model", styles, panels.PANEL)
     names = {row: "Base models" if row == BASE else f"Tuned on {row}" for row in numbers["sft"].unique().to_list()}
     return panels.grid(numbers, layout, names, theme.title(title, subtitle))
@@ -235,7 +235,8 @@ def reliability_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]
 def languages_chart(numbers: pl.DataFrame, title: str, subtitle: Sequence[str]) -> dict[str, Any]:
     """Figure 1 of the paper: base against tuned without smoothing; a row a model, a column a language."""
     smoothings = numbers["smoothing"].unique(maintain_order=True).to_list()
-    layout = panels.Layout("model", "language", theme.styled(smoothings, "series", "give fewer"), SMALL)
+    styles = theme.styled(smoothings, too_many="series", remedy="give fewer")
+    layout = panels.Layout("model", "language", styles, SMALL)
     codes = numbers["language"].unique().to_list()
     named = numbers.with_columns(pl.col("language").replace({code: language_name(code) for code in codes}))
     return panels.grid(named, layout, {}, theme.title(title, subtitle))

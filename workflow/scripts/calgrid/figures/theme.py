@@ -80,16 +80,16 @@ def series_name(smoothing: str) -> str:
     return "tuned, no smoothing" if float(smoothing) == 0 else f"tuned, smoothing {smoothing}"
 
 
-def styled(names: Sequence[str], what: str, remedy: str) -> dict[str, Style]:
+def styled(names: Sequence[str], *, too_many: str, remedy: str) -> dict[str, Style]:
     """A style for each name, in order. Raises UserError where there are more names than styles.
 
     Args:
         names: of the series.
-        what: a plural for the message: `smoothings`.
+        too_many: a plural for the message: `smoothings`.
         remedy: what to do about too many: `give fewer to --smoothings`.
     """
     if len(names) > len(STYLES):
-        raise UserError(f"a figure shows at most {len(STYLES)} {what}, not {len(names)}; {remedy}")
+        raise UserError(f"a figure shows at most {len(STYLES)} {too_many}, not {len(names)}; {remedy}")
     return dict(zip(names, STYLES, strict=False))
 
 

@@ -83,7 +83,7 @@ def curves_chart(numbers: pl.DataFrame, title: str) -> "alt.VConcatChart":
     import altair as alt
 
     rates = numbers["lr"].unique(maintain_order=True).to_list()
-    styles = theme.styled(rates, "learning rates", "give fewer")
+    styles = theme.styled(rates, too_many="learning rates", remedy="give fewer")
     arms = numbers["smoothing"].unique(maintain_order=True).to_list()
     panels: list[alt.LayerChart] = []
     for column, name in ROWS.items():

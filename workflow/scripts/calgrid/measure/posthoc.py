@@ -20,7 +20,7 @@ from calgrid import calibration
 from calgrid.calibration import Booleans, Floats, Integers
 from calgrid.errors import UserError
 from calgrid.scoring.confidence import option_values
-from calgrid.vocabulary import ALL, LANGUAGE, POOLED, TIER
+from calgrid.vocabulary import ALL, LANGUAGE, POOLED, POSTHOC_SHARE, TIER
 
 LEAST, MOST = 1e-3, 1e3  # bounds of a temperature
 STEPS = 100  # of Newton's method at most; bisection alone needs 60
@@ -37,7 +37,7 @@ MEASURED = ("accuracy", "entropy", "confidence", "nll", "brier", "ece", "rms", "
 TOPICS = ("subject", "category")  # that the examples before a question go by
 
 
-class Arm(NamedTuple):
+class Calibrated(NamedTuple):
     """One calibration of one confidence method, on the M measured questions."""
 
     calibration: str
@@ -47,7 +47,7 @@ class Arm(NamedTuple):
     shared: bool  # whether these are the same questions for all languages
 
 
-def split(question_ids: Iterable[str], share: float = 0.5) -> Booleans:
+def split(question_ids: Iterable[str], share: float = POSTHOC_SHARE) -> Booleans:
     """(N,), true where a question is in the part that temperatures are fitted on, about `share` of all.
 
     By a hash of the id alone: the same for every language, model, benchmark and run. Another hash than the one by
@@ -170,7 +170,7 @@ def measure(
     methods: Sequence[str],
     n_bins: int,
     *,
-    share: float = 0.5,
+    posthoc_share: float = POSTHOC_SHARE,
     transfer_language: str | None = None,
     tiers: Mapping[str, Sequence[str]] | None = None,
     content_free: pl.DataFrame | None = None,
@@ -181,7 +181,7 @@ def measure(
         scores: of the languages to measure, as `stored.read_scores` returns them: sorted by language.
         methods: confidence methods.
         n_bins: equal-width bins of ECE, RMS and SCE.
-        share: of the questions, that temperatures are fitted on.
+        posthoc_share: of the questions, that temperatures are fitted on.
         transfer_language: whose temperature `temperature_transfer` takes to all languages; left out without it.
         tiers: languages of each resource tier.
         content_free: scores of content-free prompts, for `contextual`, which the letters alone have.
@@ -195,7 +195,7 @@ def measure(
     Raises UserError for a language with no question on one of the sides.
     """
     names = scores["question_id"].unique()
-    in_fit = pl.DataFrame({"question_id": names, "fit": split(names, share)})
+    in_fit = pl.DataFrame({"question_id": names, "fit": split(names, posthoc_share)})
     placed = scores.select("question_id").join(in_fit, on="question_id", how="left", maintain_order="left")
     fit = placed["fit"].to_numpy()
     languages = scores["language"].unique().sort().to_list()
@@ -243,7 +243,7 @@ def measure(
 
 def _temperatures(
     scores: pl.DataFrame, method: str, fit: Booleans, code: Integers, languages: Sequence[str], transfer: str | None
-) -> list[Arm]:
+) -> list[Calibrated]:
     """No calibration, and the temperatures; values of the measured part."""
     values, n_options = option_values(scores, method)
     answers = scores["answer"].to_numpy().astype(np.int64)[fit]
@@ -257,15 +257,15 @@ def _temperatures(
         found.append((TRANSFER, np.full_like(own, own[source]), np.full_like(n_fit, n_fit[source]), True))
     found.append((POOLED_FIT, np.full_like(own, pooled), everything, True))
     of_measured, measured = code[~fit], values[~fit]
-    return [Arm(name, measured / t[of_measured, None], t, n, shared) for name, t, n, shared in found]
+    return [Calibrated(name, measured / t[of_measured, None], t, n, shared) for name, t, n, shared in found]
 
 
-def _contextual(measured: pl.DataFrame, content_free: pl.DataFrame, method: str, code: Integers) -> Arm:
+def _contextual(measured: pl.DataFrame, content_free: pl.DataFrame, method: str, code: Integers) -> Calibrated:
     values, n_options = option_values(measured, method)
     prior, n_prompts = content_free_prior(measured, content_free, method)
     first = np.unique(code, return_index=True)[1]  # every language has as many prompts a question as any of its own
     n_fit = n_prompts[first]
-    return Arm(CONTEXTUAL, contextual(values, n_options, prior), np.full(len(first), np.nan), n_fit, shared=True)
+    return Calibrated(CONTEXTUAL, contextual(values, n_options, prior), np.full(len(first), np.nan), n_fit, shared=True)
 
 
 def _groups(
@@ -285,7 +285,7 @@ def _groups(
 class _Questions:
     """Measured questions under one calibration; what needs no group is computed once."""
 
-    def __init__(self, scores: pl.DataFrame, arm: Arm):
+    def __init__(self, scores: pl.DataFrame, arm: Calibrated):
         self.answers = scores["answer"].to_numpy().astype(np.int64)
         self.n_options = scores["n_options"].to_numpy().astype(np.int64)
         p = self.probabilities = calibration.distribution(arm.values, self.n_options)

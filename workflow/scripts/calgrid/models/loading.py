@@ -61,7 +61,8 @@ def load_model(
     capped = ARCHITECTURES[config.model_type].caps_attention
     if capped and attention == "sdpa":
         raise UserError(
-            f"model {name!r}: Gemma2 caps its attention scores, which sdpa can't; use eager or flex_attention"
+            f"model {name!r}: {config.model_type} caps its attention scores, which sdpa can't; "
+            "use eager or flex_attention"
         )
     if attention == "auto":
         attention = "eager" if capped else "sdpa"

@@ -13,7 +13,7 @@ import polars as pl
 from calgrid.measure.tests import t_test
 from calgrid.vocabulary import ALL, BASE
 
-ALPHA = 0.05  # the paper's level of significance
+CLAIMED_ALPHA = 0.05  # the paper's level of significance
 HARDLY = 0.02  # ours: a mean change of accuracy up to this is called none; the paper names no number
 
 
@@ -28,7 +28,7 @@ class Claim:
     sign: int  # the claimed direction of the change: 1 up, -1 down, 0 none
     weighed_by: Literal["share", "mean", "test"]
     # share: of the languages that change as claimed, holds above a half; mean: the mean change, holds where it is at
-    # most HARDLY; test: a paired t-test over the languages, holds with p < ALPHA and the claimed direction
+    # most HARDLY; test: a paired t-test over the languages, holds with p < CLAIMED_ALPHA and the claimed direction
 
 
 CLAIMS: Mapping[str, Claim] = {
@@ -99,7 +99,7 @@ def _weigh(part: pl.DataFrame, claim: Claim) -> tuple[int, float | None, float, 
     if claim.weighed_by == "mean":
         return len(part), mean, mean, abs(mean) <= HARDLY
     p = t_test(part["value"], part["other"]).p
-    return len(part), p, mean, None if p is None else p < ALPHA and mean * claim.sign > 0
+    return len(part), p, mean, None if p is None else p < CLAIMED_ALPHA and mean * claim.sign > 0
 
 
 def _count(single: list[tuple], part: pl.DataFrame) -> tuple[int, float | None, float, bool | None]:

@@ -202,7 +202,9 @@ def describe(row: Mapping, claim: claims.Claim) -> str:
     if claim.weighed_by == "share":
         return f"{percent(row['result'])} of {row['n']}, {change}"
     if row["model"] == ALL:
-        return f"p < {claims.ALPHA} in {percent(row['result'])} of {row['n']} pairs of model and SFT set, {change}"
+        return (
+            f"p < {claims.CLAIMED_ALPHA} in {percent(row['result'])} of {row['n']} pairs of model and SFT set, {change}"
+        )
     return f"p = {row['result']:.2g} over {row['n']} languages, {change}"
 
 

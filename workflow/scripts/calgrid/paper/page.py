@@ -11,7 +11,7 @@ from calgrid.languages import language_name
 from calgrid.pages import frame
 from calgrid.paper import claims, reproduction
 from calgrid.paper.consistency import Finding, describe
-from calgrid.paper.published import ARM, CONFIDENCE_METHOD, N_BINS, PRINTED_METRICS
+from calgrid.paper.published import ARM, PRINTED_BINS, PRINTED_METHOD, PRINTED_METRICS
 from calgrid.tables.contents import DIGITS
 from calgrid.vocabulary import ALL, BASE, MEAN, POOLED
 
@@ -91,8 +91,8 @@ def coverage(cells: pl.DataFrame) -> Markup:
         covered=f"{total['covered']:,}",
         printed=f"{total['printed']:,}",
         more="",
-        confidence=CONFIDENCE_METHOD,
-        n_bins=N_BINS,
+        confidence=PRINTED_METHOD,
+        n_bins=PRINTED_BINS,
         reasons=[(reason, f"{n:,}") for reason, n in reproduction.reasons(cells)],
         heads=heads,
         rows=rows,

@@ -20,8 +20,8 @@ LANGUAGE_TABLES, OVERALL_TABLE, BENCHMARKS = "tables_3_to_73_per_language.csv", 
 
 # What a printed column is held against. The RMS column is not equation 5 (`rms`): see docs/paper.md.
 PRINTED_METRICS: Mapping[str, str] = {"accuracy": "accuracy", "entropy": "entropy", "ece": "ece", "rms": "rms_gce"}
-N_BINS = 30  # equal-width bins of the printed ECE, as in the calibration file that its RMS is of
-CONFIDENCE_METHOD = "perplexity"
+PRINTED_BINS = 30  # equal-width bins of the printed ECE, as in the calibration file that its RMS is of
+PRINTED_METHOD = "perplexity"
 ROUNDING = 0.5 * 10**-DIGITS  # a printed number stands for all that lie this near
 
 ARM = ["model", "sft", "smoothing"]

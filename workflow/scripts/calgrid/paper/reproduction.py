@@ -57,9 +57,9 @@ def read_run(paths: Iterable[Path], selected: Mapping[Arm, Sequence[Cell]]) -> p
     values = (
         read_metrics(paths)
         .rename({"grouping": "aggregation"})
-        .filter(pl.col("aggregation").is_in([POOLED, LANGUAGE]), confidence_method=published.CONFIDENCE_METHOD)
+        .filter(pl.col("aggregation").is_in([POOLED, LANGUAGE]), confidence_method=published.PRINTED_METHOD)
         .unpivot(metrics, index=[*names, *sizes], variable_name="metric", value_name="ours")
-        .filter((pl.col("metric") != "ece") | (pl.col("n_bins") == published.N_BINS))
+        .filter((pl.col("metric") != "ece") | (pl.col("n_bins") == published.PRINTED_BINS))
         .unique([*names, "metric"], keep="any")  # what does not depend on the number of bins stands there for each
         .sort(*names, "metric")
         .group_by(KEYS, maintain_order=True)
@@ -151,7 +151,7 @@ def _why_not(ours: pl.DataFrame, partly: pl.Expr) -> pl.Expr:
         .when(partly)
         .then(pl.format("the grid has {} languages, the paper {}", "n_languages", "languages"))
         .when(pl.col("metric") == "ece")
-        .then(pl.lit(f"not measured with {published.N_BINS} bins"))
+        .then(pl.lit(f"not measured with {published.PRINTED_BINS} bins"))
         .otherwise(pl.lit("not measured"))
     )
 
@@ -169,7 +169,7 @@ def read_cells(path: Path) -> pl.DataFrame:
 def read_intervals(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Intervals of each benchmark (`results/intervals/<benchmark>.parquet`) as `compare` takes them."""
     return pl.concat(
-        frame.filter(confidence_method=published.CONFIDENCE_METHOD).select(
+        frame.filter(confidence_method=published.PRINTED_METHOD).select(
             pl.lit(benchmark).alias("benchmark"),
             *(pl.col(name).cast(pl.String) for name in KEYS[1:]),
             *(pl.col(name).cast(pl.Float64) for name in ("value", "low", "high")),

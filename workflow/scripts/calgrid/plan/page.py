@@ -11,7 +11,7 @@ PAGE = "page.html"
 
 
 def page(plan: Plan, arguments: Sequence[str] = ()) -> str:
-    """The page of a plan (`plan.make`) of a command with these arguments of Snakemake, beside its targets."""
+    """The page of a plan (`estimate.make`) of a command with these arguments of Snakemake, beside its targets."""
     left = plan.total.done < plan.total.jobs
     return frame.page(
         __file__,

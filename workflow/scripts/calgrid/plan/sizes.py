@@ -12,7 +12,7 @@ from typing import Any
 from calgrid.config import grid
 from calgrid.config.check import Config
 from calgrid.config.sections import Model
-from calgrid.data.question_layouts import BENCHMARK_LAYOUTS
+from calgrid.data.benchmark_layouts import BENCHMARK_LAYOUTS
 from calgrid.models.shape import Shape, Work
 from calgrid.store import paths
 from calgrid.store.files import read_json

@@ -20,7 +20,7 @@ def terminal(plan: Plan, page: str) -> str:
     """What the terminal shows.
 
     Args:
-        plan: see `plan.make`.
+        plan: see `estimate.make`.
         page: where the HTML page is.
     """
     return "\n".join(

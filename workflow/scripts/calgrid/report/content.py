@@ -91,7 +91,7 @@ def diagrams(
         model, sft (null: the base model) and style as indices, languages, for each: n, accuracy, confidence, ece, and
         the bins that are not empty: index, count, confidence, accuracy, low, high (null where there is no interval).
     """
-    styles = theme.styled([NONE, *smoothings], "smoothings", "give fewer to --smoothings")
+    styles = theme.styled([NONE, *smoothings], too_many="smoothings", remedy="give fewer to --smoothings")
     return {
         "models": list(models),
         "sft": list(sft),

@@ -5,10 +5,12 @@ uses, and with nothing else. It is made of syntax trees:
 
 - Of each module only the definitions that the program reaches count: functions, classes and constants by their names,
   from the program's own code onwards. A module's bare statements count with the module.
-- Docstrings, comments and layout don't count, nor do words for people: the text of an exception that is raised, of a
-  log line, and the keywords of flags and fields in `WORDS`.
+- Docstrings, comments and layout don't count, nor do words for people: what an exception is made of, log lines and
+  what goes to standard error, texts handed to a function `_refuse...`, and the keywords of flags and fields in `WORDS`.
 - A text that is the name of a file beside the module (a page's template, style or script) counts with that file's
-  content, and with the files that it names in turn.
+  content but for its comments, and with the files that it names in turn.
+
+The same code has the same hash under every version of Python that reads it.
 """
 
 import ast
@@ -21,7 +23,7 @@ from typing import NamedTuple
 from calgrid.store.files import content_hash
 
 LIBRARY = Path(__file__).parents[1]
-WORDS = ("description", "help", "metavar", "meaning")  # keyword arguments
+WORDS = ("description", "help", "metavar", "meaning", "too_many", "remedy")  # keyword arguments
 LOG_LEVELS = ("debug", "info", "warning", "error", "exception")
 BARE = ""  # the name of a module's statements that define nothing
 
@@ -43,7 +45,7 @@ def program_hash(program: Path) -> str:
         place = file.name if file == program else file.relative_to(LIBRARY)
         parts.append(f"{place} {name}\n{_code(file, name)}")
     beside = sorted({path for file, name in found for path in _files_beside(file, name)})
-    return content_hash(*parts, *beside)
+    return content_hash(*parts, *map(_uncommented, beside))
 
 
 def _reached(program: Path) -> set[Definition]:
@@ -109,7 +111,17 @@ def _module(file: Path) -> Module:
 
 @cache
 def _code(file: Path, name: str) -> str:
-    return "\n".join(map(ast.dump, _module(file).definitions.get(name, ())))
+    return "\n".join(map(written, _module(file).definitions.get(name, ())))
+
+
+def written(node: object) -> str:
+    """A syntax tree as text. `ast.dump` differs between versions of Python, in what it says of empty fields."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return f"{type(node).__name__}({', '.join(f'{name}={written(value)}' for name, value in fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(written, node))}]"
+    return repr(node)
 
 
 def _names(statement: ast.stmt) -> list[str]:
@@ -143,7 +155,14 @@ class _Wordless(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         node.keywords = [keyword for keyword in node.keywords if keyword.arg not in WORDS]
+        if called.endswith("Error") or (called == "print" and "stderr" in ast.dump(node)):
+            node.args, node.keywords = [], []
+        elif called.startswith("_refuse"):
+            node.args = [
+                value for value in node.args if not isinstance(value, ast.Constant | ast.JoinedStr | ast.IfExp)
+            ]
         return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
@@ -183,6 +202,12 @@ def _files_beside(file: Path, name: str) -> frozenset[Path]:
         named = re.findall(r"""["']([\w./-]+\.(?:html|css|js))["']""", path.read_text(encoding="utf-8"))
         pending += [folder / text for text in named for folder in (path.parent, LIBRARY / "pages")]
     return frozenset(found)
+
+
+def _uncommented(file: Path) -> str:
+    """A template, style or script without its comments, which stand on lines of their own or in their own marks."""
+    text = re.sub(r"/\*.*?\*/|\{#.*?#\}", "", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.sub(r"(^|\s)//.*$", "", text, flags=re.MULTILINE) if file.suffix == ".js" else text
 
 
 def _is_file_name(text: str) -> bool:

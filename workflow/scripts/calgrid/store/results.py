@@ -46,12 +46,12 @@ class Results:
 
     @property
     def metrics(self) -> pl.LazyFrame:
-        """A row a group of questions, confidence method and number of bins of each cell (`cell.measure`)."""
+        """A row a group of questions, confidence method and number of bins of each cell (`measure.cell.measure`)."""
         return self._partitioned("metrics")
 
     @property
     def posthoc(self) -> pl.LazyFrame:
-        """A row a group of questions, confidence method and calibration of each selected cell (`posthoc.measure`)."""
+        """One row per group of questions, confidence method and calibration, of selected cells (`posthoc.measure`)."""
         return self._partitioned("posthoc")
 
     @property
@@ -62,17 +62,17 @@ class Results:
 
     @property
     def tests(self) -> pl.LazyFrame:
-        """A row a test between two arms (`significance.compare`), with the benchmark."""
+        """A row a test between two arms (`measure.significance.compare`), with the benchmark."""
         return self._by_benchmark("significance")
 
     @property
     def intervals(self) -> pl.LazyFrame:
-        """A row a value of an arm, with its 95 % interval (`significance.compare`), with the benchmark."""
+        """A row a value of an arm, with its 95 % interval (`measure.significance.compare`), with the benchmark."""
         return self._by_benchmark("intervals")
 
     @property
     def reliability(self) -> pl.LazyFrame:
-        """A row a bin of an arm's diagram in a language (`reliability.of_benchmark`), with the benchmark."""
+        """A row a bin of an arm's diagram in a language (`figures.reliability.of_benchmark`), with the benchmark."""
         return self._by_benchmark("reliability")
 
     def _partitioned(self, stage: str) -> pl.LazyFrame:

@@ -64,15 +64,18 @@ def select(losses: Mapping[Cell, float], rule: str = VALIDATION_LOSS) -> pl.Data
     return pl.DataFrame(rows, schema={**SCHEMA, "selected": pl.Boolean})
 
 
+def _said(arm: Arm) -> str:
+    return "model {}, SFT set {}, smoothing {}".format(*arm)
+
+
 def _choose(arm: Arm, rates: Mapping[str, list[float]], fixed: float | None) -> str:
-    where = "model {}, SFT set {}, smoothing {}".format(*arm)
     rates = {lr: losses for lr, losses in rates.items() if fixed is None or float(lr) == fixed}
     if not rates:
-        raise UserError(f"{where}: no training with the learning rate {fixed:g}, to be taken everywhere; train it")
+        raise UserError(f"{_said(arm)}: no training with the learning rate {fixed:g}, to be taken everywhere; train it")
     means = {lr: sum(losses) / len(losses) for lr, losses in rates.items()}
     finite = {lr: mean for lr, mean in means.items() if math.isfinite(mean)}  # one diverged seed rules a rate out
     if not finite:
-        raise UserError(f"{where}: no finite validation loss at {', '.join(rates)}; add a smaller learning rate")
+        raise UserError(f"{_said(arm)}: no finite validation loss at {', '.join(rates)}; add a smaller learning rate")
     return min(finite, key=lambda lr: (finite[lr], float(lr)))
 
 

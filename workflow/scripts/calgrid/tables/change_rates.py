@@ -6,7 +6,6 @@ are the model, the metric (ECE and SCE), the task and how confidence is extracte
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,9 +17,6 @@ from calgrid.scoring.confidence import CONFIDENCE_METHODS
 from calgrid.store.selection import of_arms
 from calgrid.tables.latex import environment, escape
 from calgrid.vocabulary import BASE, CATEGORY, CATEGORY_BY_LANGUAGE, NO_SMOOTHING, NONE, POOLED
-
-if TYPE_CHECKING:
-    pass
 
 COMPARED = ("ece", "sce")  # metrics
 GROUPINGS = (POOLED, CATEGORY, CATEGORY_BY_LANGUAGE)

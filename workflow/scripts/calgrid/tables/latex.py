@@ -91,7 +91,7 @@ def table(numbers: pl.DataFrame, metrics: Sequence[str], first: str, caption: st
         numbers: as `contents.numbers` returns them, of one benchmark or of several one below the other.
         metrics: to show.
         first: the field of the first column, `model` or `sft`; a rule is drawn wherever it changes.
-        caption: plain text (`tables.caption`).
+        caption: plain text (`layout.caption`).
         label: LaTeX label.
 
     Returns: LaTeX. One block of columns a benchmark, one block of rows an aggregation.

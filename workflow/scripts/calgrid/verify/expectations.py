@@ -26,7 +26,7 @@ from calgrid.store.selection import read_selected
 from calgrid.training.settings import Packing
 from calgrid.verify import compare
 from calgrid.verify.compare import Reasons
-from calgrid.vocabulary import CLDR_CORPUS
+from calgrid.vocabulary import CLDR_CORPUS, LANGUAGE, POOLED
 
 SELECTION = "results/selection.parquet"
 TRAINED = (
@@ -276,10 +276,10 @@ class Expectations:
         groups = frame.group_by("grouping", "language", "member").len()
         if groups.is_empty() or not (groups["len"] == len(bins) * len(CONFIDENCE_METHODS)).all():
             raise UserError(f"{path}: a group has not each confidence method with each number of bins once")
-        languages = sorted(frame.filter(grouping="language")["language"].unique())
+        languages = sorted(frame.filter(grouping=LANGUAGE)["language"].unique())
         if languages != sorted(record["languages"]):
             raise UserError(f"{path}: it has the languages {', '.join(languages)}, not those that it was made of")
-        pooled = frame.filter(grouping="pooled")
+        pooled = frame.filter(grouping=POOLED)
         if pooled.is_empty() or not (pooled["accuracy"].is_between(0, 1) & pooled["ece"].is_finite()).all():
             raise UserError(f"{path}: pooled values are missing or not finite")
         yield from compare.differ("numbers of bins", bins, sorted({evaluation.n_bins, *evaluation.other_bins}))
@@ -293,7 +293,7 @@ class Expectations:
         methods = sorted({evaluation.confidence_method, *evaluation.posthoc_methods})
         yield from compare.differ("confidence methods", sorted(record["confidence_methods"]), methods)
         yield from compare.differ("evaluation.n_bins", record["n_bins"], evaluation.n_bins)
-        yield from compare.differ("evaluation.posthoc_share", record["share"], evaluation.posthoc_share)
+        yield from compare.differ("evaluation.posthoc_share", record["posthoc_share"], evaluation.posthoc_share)
         yield from compare.differ("transfer_language", record["transfer_language"], evaluation.transfer_language)
         free = [paths.content_free(benchmark)] if self.config.scoring.content_free else []
         yield from compare.made_of(record, [p for name in (benchmark, *free) for p in self._cell_scores(name, cell)])
