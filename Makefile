@@ -1,4 +1,4 @@
-# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests, `make quick` in two minutes
+# `make demo` sets up and runs the embedded grid; `make test` sets up and passes the tests, `make quick` alone
 # those that run no workflow; `make bench-scoring`, `make bench-training` and `make bench-metrics` set up and compare with
 # what users would take instead (QUICK=1: in two or three minutes).
 # Needs Python 3.11 or newer (with its venv module), git and make.
