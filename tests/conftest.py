@@ -68,6 +68,22 @@ def built_store(built_once):
     return store
 
 
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of a tiny base model."""
+    from support.training import save_base
+
+    return save_base(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def packed(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Conversations that the base model's trainings take."""
+    from support.training_job import pack_answers
+
+    return pack_answers(base, tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(autouse=True)
 def figures_keep_to_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each figure that a test draws is checked against Vega-Lite's schema, which `theme.save` leaves out."""

@@ -12,18 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from support.training import save_base
-from support.training_job import CELL, SCRIPTS, Training, pack_answers, refused, same
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return save_base(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def packed(base, tmp_path_factory):
-    return pack_answers(base, tmp_path_factory.mktemp("data"))
+from support.training_job import CELL, SCRIPTS, Training, refused, same
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike
 from calgrid import calibration
 from calgrid.calibration import Booleans, Floats, Integers
 from calgrid.errors import UserError
+from calgrid.measure.definitions import per_question
+from calgrid.measure.metrics import MEANS, METRICS
+from calgrid.measure.questions import Questions
 from calgrid.scoring.confidence import option_values
 from calgrid.vocabulary import ALL, LANGUAGE, POOLED, POSTHOC_SHARE, TIER
 
@@ -288,14 +291,9 @@ class _Questions:
     def __init__(self, scores: pl.DataFrame, arm: Calibrated):
         self.answers = scores["answer"].to_numpy().astype(np.int64)
         self.n_options = scores["n_options"].to_numpy().astype(np.int64)
-        p = self.probabilities = calibration.distribution(arm.values, self.n_options)
-        self.means = {
-            "accuracy": calibration.correct(p, self.answers, self.n_options),
-            "entropy": calibration.entropy(p),
-            "confidence": calibration.confidence(p),
-            "nll": calibration.nll(p, self.answers),
-            "brier": calibration.brier(p, self.answers),
-        }
+        self.probabilities = calibration.distribution(arm.values, self.n_options)
+        questions = Questions(self.probabilities, self.answers, self.n_options)
+        self.means = {name: per_question(METRICS[name], questions) for name in MEANS}
 
     def metrics(self, where: Any, n_bins: int) -> dict[str, float | int]:
         """The metrics of the questions `where`: a slice or places."""
